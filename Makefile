@@ -1,0 +1,72 @@
+# Two commands are enough on a fresh machine with Python 3.11+ and make: `make run`, `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test test-unit test-stack test-browser test-wheel lint format lock bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed
+setup-dev: $(VENV)/.installed-dev
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 run"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "Python's venv module is missing (on Debian: apt install python3-venv)"; exit 2; }
+
+# The kit is installed from the checkout, so its command and entry points exist.
+INSTALL := $(BIN)/python -m pip install --quiet
+KIT := $(INSTALL) --no-deps --no-build-isolation --editable telemetry
+
+$(VENV)/.installed: requirements.lock telemetry/pyproject.toml | $(BIN)/python
+	@echo "Setting up $(VENV) ..."
+	@$(INSTALL) --require-hashes --requirement requirements.lock
+	@$(KIT)
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	@echo "Setting up the tools for tests ..."
+	@$(INSTALL) --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+run: setup ## Set up and run everything: Redis, web, worker, beat, agent, mail
+	@exec $(BIN)/python -m app up
+
+test: setup-dev ## Set up and pass the tests, with a real Redis and real workers
+	@$(PYTEST) -m "not stack and not browser and not wheel"
+
+test-unit: setup-dev ## The fast tests alone
+	@$(PYTEST) tests/unit
+
+test-stack: setup-dev ## Tests with the real Collector, Jaeger and Prometheus (builds them with Go)
+	@$(PYTEST) -m stack
+
+test-browser: setup-dev ## The pages in a real Chromium
+	@$(PYTEST) -m browser
+
+test-wheel: setup-dev ## The kit's wheel in a project of its own
+	@$(PYTEST) -m wheel
+
+lint: setup-dev ## ruff, mypy and import-linter
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PYTHONPATH=.:telemetry $(BIN)/lint-imports
+
+format: setup-dev ## Format the code
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+lock: setup-dev ## Renew the hashed lock files
+	@$(BIN)/$(LOCK) --upgrade pyproject.toml telemetry/pyproject.toml -o requirements.lock
+	@$(BIN)/$(LOCK) --extra dev -c requirements.lock pyproject.toml telemetry/pyproject.toml -o requirements-dev.lock
+
+clean: ## Remove the virtual environment and all state
+	@rm -rf $(VENV) var

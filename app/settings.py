@@ -1,0 +1,147 @@
+"""Every setting of the service, once. `python -m app settings` shows them."""
+
+from __future__ import annotations
+
+import os
+import typing
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from followthrough import settings as kit
+from followthrough.settings import Row, SettingsError, port_problems, setting, without_password
+
+HOME = Path(__file__).resolve().parent.parent
+BROKERS = ("redis", "rediss", "unix", "redis+socket", "amqp", "amqps", "memory")
+BACKENDS = ("redis", "rediss", "socket", "cache+memory")
+DEFAULT_SECRET = "development-only"  # noqa: S105  production refuses it
+
+__all__ = ["Settings", "SettingsError", "describe", "load"]
+
+
+def _database_url(values: Mapping[str, Any], _env: Mapping[str, str]) -> str:
+    return f"sqlite:///{values['state_dir']}/app.db"
+
+
+def _broker_url(values: Mapping[str, Any], _env: Mapping[str, str]) -> str:
+    return f"redis://127.0.0.1:{values['redis_port']}/0"
+
+
+def _result_backend(values: Mapping[str, Any], _env: Mapping[str, str]) -> str:
+    return str(values["broker_url"])
+
+
+def _smtp_url(values: Mapping[str, Any], _env: Mapping[str, str]) -> str:
+    return f"smtp://127.0.0.1:{values['mail_port']}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The service's settings; the kit's own are in `telemetry`."""
+
+    env: typing.Literal["development", "testing", "production"] = setting(
+        "APP_ENV", "development", "development, testing or production.", aliases=("FLASK_ENV",)
+    )
+    secret_key: str = setting(
+        "SECRET_KEY", DEFAULT_SECRET, "Key that signs sessions.", secret=True
+    )
+    debug: bool = setting("FLASK_DEBUG", False, "Flask's debug mode.")
+    state_dir: Path = setting("STATE_DIR", HOME / "var", "Directory for all files the service keeps.")
+    host: str = setting("HOST", "127.0.0.1", "Address the API listens on.")
+    port: int = setting("PORT", 5000, "Port of the API.")
+    web_concurrency: int = setting("WEB_CONCURRENCY", 1, "Web worker processes.")
+    web_threads: int = setting("WEB_THREADS", 8, "Threads in each web worker process.")
+    worker_concurrency: int = setting(
+        "CELERY_WORKER_CONCURRENCY", 2, "Pool processes of the Celery worker."
+    )
+    redis_port: int = setting("REDIS_PORT", 6379, "Port of the embedded Redis.")
+    broker_url: str = setting(
+        "CELERY_BROKER_URL", _broker_url, "Celery's broker; set, no embedded Redis is started."
+    )
+    result_backend: str = setting(
+        "CELERY_RESULT_BACKEND", _result_backend, "Where task results live; default: the broker."
+    )
+    result_expires: int = setting(
+        "CELERY_RESULT_EXPIRES", 86400, "Seconds a task's result and id are kept."
+    )
+    task_always_eager: bool = setting(
+        "CELERY_TASK_ALWAYS_EAGER", False, "Run tasks in the calling process, for debugging."
+    )
+    database_url: str = setting("DATABASE_URL", _database_url, "SQLAlchemy address of the database.")
+    mail_port: int = setting("MAIL_PORT", 1025, "Port of the development mail server.")
+    smtp_url: str = setting(
+        "SMTP_URL",
+        _smtp_url,
+        "Mail server (smtp://user:password@host:port, or smtps://); "
+        "set, no development server is started.",
+    )
+    mail_from: str = setting("MAIL_FROM", "followthrough@example.com", "Sender of the mails.")
+    max_content_length: int = setting(
+        "MAX_CONTENT_LENGTH", 1024**2, "Largest request body in bytes."
+    )
+    telemetry: kit.Settings
+
+    def problems(self) -> list[str]:
+        """Contradictions between the settings, one sentence each."""
+        return [*self._port_problems(), *self._production_problems(), *self._url_problems()]
+
+    def _port_problems(self) -> list[str]:
+        return port_problems(
+            PORT=self.port,
+            REDIS_PORT=self.redis_port,
+            MAIL_PORT=self.mail_port,
+            FOLLOWTHROUGH_OTLP_PORT=self.telemetry.otlp_port,
+            FOLLOWTHROUGH_CONSOLE_PORT=self.telemetry.console_port,
+            OTEL_EXPORTER_PROMETHEUS_PORT=self.telemetry.metrics_port,
+        )
+
+    def _production_problems(self) -> list[str]:
+        if self.env != "production":
+            return []
+        problems = []
+        if self.secret_key == DEFAULT_SECRET:
+            problems.append("SECRET_KEY: production needs a secret of its own; set a random one")
+        if self.debug:
+            problems.append("FLASK_DEBUG: production refuses debug mode; unset it")
+        if self.task_always_eager:
+            problems.append("CELERY_TASK_ALWAYS_EAGER: for debugging only; unset it in production")
+        return problems
+
+    def _url_problems(self) -> list[str]:
+        urls = {
+            "CELERY_BROKER_URL": (self.broker_url, BROKERS),
+            "CELERY_RESULT_BACKEND": (self.result_backend, BACKENDS),
+            "SMTP_URL": (self.smtp_url, ("smtp", "smtps")),
+        }
+        return [
+            f"{env}: {without_password(url)!r} does not start with one of "
+            + ", ".join(f"{scheme}://" for scheme in schemes)
+            for env, (url, schemes) in urls.items()
+            if urlsplit(url).scheme not in schemes
+        ]
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read every setting; raises SettingsError with all that is wrong, the kit's included."""
+    env = dict(os.environ if environ is None else environ)
+    if not env.get("APP_ENV") and env.get("FLASK_ENV"):
+        warnings.warn("FLASK_ENV is an old name; set APP_ENV instead", stacklevel=2)
+    values, problems = kit.read(Settings, env)
+    if values["state_dir"] and not env.get("FOLLOWTHROUGH_STATE_DIR"):
+        env["FOLLOWTHROUGH_STATE_DIR"] = str(values["state_dir"] / "telemetry")
+    telemetry, wrong = kit.read(kit.Settings, env)
+    if problems or wrong:
+        raise SettingsError([*problems, *wrong])
+    kit_settings = kit.Settings(**telemetry)
+    settings = Settings(**values, telemetry=kit_settings)
+    if problems := [*kit_settings.problems(), *settings.problems()]:
+        raise SettingsError(list(dict.fromkeys(problems)))
+    return settings
+
+
+def describe(settings: Settings, environ: Mapping[str, str] | None = None) -> list[Row]:
+    """All settings as table rows: the service's, then the kit's."""
+    return [*kit.describe(settings, environ), *kit.describe(settings.telemetry, environ)]
