@@ -45,11 +45,11 @@ class Settings:
     env: typing.Literal["development", "testing", "production"] = setting(
         "APP_ENV", "development", "development, testing or production.", aliases=("FLASK_ENV",)
     )
-    secret_key: str = setting(
-        "SECRET_KEY", DEFAULT_SECRET, "Key that signs sessions.", secret=True
-    )
+    secret_key: str = setting("SECRET_KEY", DEFAULT_SECRET, "Key that signs sessions.", secret=True)
     debug: bool = setting("FLASK_DEBUG", False, "Flask's debug mode.")
-    state_dir: Path = setting("STATE_DIR", HOME / "var", "Directory for all files the service keeps.")
+    state_dir: Path = setting(
+        "STATE_DIR", HOME / "var", "Directory for all files the service keeps."
+    )
     host: str = setting("HOST", "127.0.0.1", "Address the API listens on.")
     port: int = setting("PORT", 5000, "Port of the API.")
     web_concurrency: int = setting("WEB_CONCURRENCY", 1, "Web worker processes.")
@@ -70,7 +70,9 @@ class Settings:
     task_always_eager: bool = setting(
         "CELERY_TASK_ALWAYS_EAGER", False, "Run tasks in the calling process, for debugging."
     )
-    database_url: str = setting("DATABASE_URL", _database_url, "SQLAlchemy address of the database.")
+    database_url: str = setting(
+        "DATABASE_URL", _database_url, "SQLAlchemy address of the database."
+    )
     mail_port: int = setting("MAIL_PORT", 1025, "Port of the development mail server.")
     smtp_url: str = setting(
         "SMTP_URL",

@@ -49,7 +49,7 @@ def setting(
     secret: bool = False,
     aliases: tuple[str, ...] = (),
 ) -> Any:
-    """Declare a setting; a callable default is given the values read before it and the environment."""
+    """Declare a setting; a callable default is given the values before it and the environment."""
     spec = Spec(env, doc, secret, aliases)
     return dataclasses.field(metadata={"spec": spec, "default": default})
 
@@ -245,6 +245,11 @@ class Settings:
         None,
         "Collector's OTLP/HTTP address; set, the embedded receiver and store are off.",
     )
+    otlp_traces_endpoint: str | None = setting(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        None,
+        "Full address for spans alone; set, the embedded receiver and store are off.",
+    )
     host: str = setting(
         "FOLLOWTHROUGH_HOST", "127.0.0.1", "Address the agent's receiver and pages listen on."
     )
@@ -293,12 +298,13 @@ class Settings:
     @property
     def embedded(self) -> bool:
         """Whether the agent is the collector: no address was given."""
-        return self.otlp_endpoint is None
+        return self.otlp_endpoint is None and self.otlp_traces_endpoint is None
 
     @property
     def traces_endpoint(self) -> str:
-        """The base address that spans are sent to."""
-        return self.otlp_endpoint or f"http://{self.host}:{self.otlp_port}"
+        """The full address that spans are sent to, by the rules of OTLP's exporter settings."""
+        base = self.otlp_endpoint or f"http://{self.host}:{self.otlp_port}"
+        return self.otlp_traces_endpoint or f"{base.rstrip('/')}/v1/traces"
 
     def problems(self) -> list[str]:
         """Contradictions between the settings, one sentence each."""

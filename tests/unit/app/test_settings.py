@@ -1,0 +1,75 @@
+"""The service's settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from app import settings
+
+
+def test_the_default_broker_follows_the_embedded_port():
+    """Moving the embedded Redis moves everything that talks to it."""
+    loaded = settings.load({"REDIS_PORT": "7000"})
+    assert loaded.broker_url == loaded.result_backend == "redis://127.0.0.1:7000/0"
+
+
+def test_telemetry_lives_under_the_state_directory(tmp_path):
+    """One directory holds all that the service keeps, unless the kit's own is named."""
+    loaded = settings.load({"STATE_DIR": str(tmp_path)})
+    assert loaded.telemetry.state_dir == tmp_path / "telemetry"
+    assert loaded.database_url == f"sqlite:///{tmp_path}/app.db"
+    named = settings.load({"FOLLOWTHROUGH_STATE_DIR": str(tmp_path / "x")})
+    assert named.telemetry.state_dir == tmp_path / "x"
+
+
+def test_production_refuses_defaults_meant_for_development():
+    """A default secret, debug mode and eager tasks are all named at once."""
+    environ = {"APP_ENV": "production", "FLASK_DEBUG": "1", "CELERY_TASK_ALWAYS_EAGER": "1"}
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load(environ)
+    names = {problem.split(":")[0] for problem in caught.value.problems}
+    assert names == {"SECRET_KEY", "FLASK_DEBUG", "CELERY_TASK_ALWAYS_EAGER"}
+
+
+def test_problems_of_service_and_kit_are_told_together():
+    """One start shows what is wrong in both tables."""
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load({"PORT": "x", "FOLLOWTHROUGH_LOG_LEVEL": "loud"})
+    assert len(caught.value.problems) == 2
+
+
+def test_contradictions_of_service_and_kit_are_told_together():
+    """Contradictions are listed together as well, and none twice."""
+    environ = {
+        "PORT": "4318",
+        "SMTP_URL": "http://mail",
+        "FOLLOWTHROUGH_ALERT_NOTIFIERS": "webhook",
+    }
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load(environ)
+    problems = caught.value.problems
+    assert len(problems) == len(set(problems)) == 3
+
+
+def test_flask_env_is_an_alias_with_a_warning():
+    """The old name still works, and says what to use."""
+    with pytest.warns(UserWarning, match="APP_ENV"):
+        loaded = settings.load({"FLASK_ENV": "testing"})
+    assert loaded.env == "testing"
+
+
+def test_a_password_in_an_address_is_masked():
+    """Neither the table nor an error shows a password."""
+    environ = {"SMTP_URL": "smtp://me:hunter2@mail:25"}
+    rows = settings.describe(settings.load(environ), environ)
+    assert not any("hunter2" in row.value for row in rows)
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load({"SMTP_URL": "ftp://me:hunter2@mail"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_every_setting_has_a_sentence():
+    """The table has no blank cell where a sentence belongs."""
+    rows = settings.describe(settings.load({}), {})
+    assert all(row.env and row.doc.endswith(".") for row in rows)
+    assert len({row.env for row in rows}) == len(rows)
