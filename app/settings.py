@@ -42,6 +42,7 @@ def _smtp_url(values: Mapping[str, Any], _env: Mapping[str, str]) -> str:
 class Settings:
     """The service's settings; the kit's own are in `telemetry`."""
 
+    telemetry: kit.Settings
     env: typing.Literal["development", "testing", "production"] = setting(
         "APP_ENV", "development", "development, testing or production.", aliases=("FLASK_ENV",)
     )
@@ -84,7 +85,6 @@ class Settings:
     max_content_length: int = setting(
         "MAX_CONTENT_LENGTH", 1024**2, "Largest request body in bytes."
     )
-    telemetry: kit.Settings
 
     def problems(self) -> list[str]:
         """Contradictions between the settings, one sentence each."""
