@@ -47,12 +47,18 @@ def answers(port: int) -> bool:
 class Program:
     """A program of the project, run for real; its output goes to a file that failures show."""
 
-    def __init__(self, argv: list[str], log: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        argv: list[str],
+        log: Path,
+        env: dict[str, str] | None = None,
+        cwd: Path = HOME,
+    ) -> None:
         self.log = log
         with log.open("ab") as out:
             self.popen = subprocess.Popen(
                 argv,
-                cwd=HOME,
+                cwd=cwd,
                 env=program_env(env or {}),
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -89,7 +95,6 @@ def program_env(extra: dict[str, str]) -> dict[str, str]:
     prefixes = ("OTEL_", "FOLLOWTHROUGH_", "CELERY_", "APP_", "FLASK_", "PROMETHEUS_")
     base = {k: v for k, v in os.environ.items() if not k.startswith(prefixes)}
     path = os.pathsep.join([str(HOME / "telemetry"), str(HOME)])
-    # Under coverage of the suite as a whole, telemetry errors surface instead of being counted.
     return {**base, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **extra}
 
 

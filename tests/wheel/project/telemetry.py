@@ -1,0 +1,3 @@
+"""Has nothing to do with Followthrough's folder of that name."""
+
+GREETING = "Hello"
