@@ -2,6 +2,7 @@
 
 from celery import Celery, shared_task
 from flask import Flask
+
 from telemetry import GREETING
 
 app = Flask(__name__)
