@@ -1,0 +1,1 @@
+"""Alerts: written to a spool by the failing process, delivered by the agent's dispatcher."""
