@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Self
 
 import psutil
 import pytest
@@ -26,7 +27,7 @@ class Callers:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._call, daemon=True)
 
-    def __enter__(self) -> Callers:
+    def __enter__(self) -> Self:
         self._thread.start()
         self.flows()
         return self
