@@ -1,0 +1,64 @@
+"""The service: a Flask API that hands jobs to Celery."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from flask import Flask
+
+import followthrough
+from app import settings as configuration
+from app.settings import Settings
+
+Role = Literal["web", "worker", "beat", "flower", "client"]
+
+__all__ = ["Role", "create_app"]
+
+
+def create_app(settings: Settings | str | None = None, *, role: Role = "web") -> Flask:
+    """Build the application; a string is an APP_ENV name, None reads the environment.
+
+    Raises SettingsError with every wrong setting.
+    """
+    loaded = _settings(settings)
+    app = Flask(__name__)
+    _configure(app, loaded)
+    if role != "client":
+        followthrough.configure(f"followthrough-{role}", settings=loaded.telemetry)
+    from app.celery import celery_init_app  # noqa: PLC0415  Celery after telemetry is set up
+
+    celery_init_app(app, role=role)
+    if role == "web":
+        _init_web(app, loaded)
+    return app
+
+
+def _settings(settings: Settings | str | None) -> Settings:
+    if isinstance(settings, Settings):
+        return settings
+    return configuration.load({**os.environ, **({"APP_ENV": settings} if settings else {})})
+
+
+def _configure(app: Flask, settings: Settings) -> None:
+    app.config.from_mapping(
+        SECRET_KEY=settings.secret_key,
+        DEBUG=settings.debug,
+        TESTING=settings.env == "testing",
+        MAX_CONTENT_LENGTH=settings.max_content_length,
+        # An error inside a request is answered as a problem document in each environment.
+        PROPAGATE_EXCEPTIONS=False,
+    )
+    app.extensions["settings"] = settings
+
+
+def _init_web(app: Flask, settings: Settings) -> None:
+    # A worker needs none of these, and each costs memory in every pool process.
+    from app import db, errors, routes  # noqa: PLC0415
+
+    followthrough.instrument_flask(app)
+    app.cli.add_command(db.migrate_command)
+    errors.init_app(app)
+    routes.init_app(app)
+    if settings.env != "production":
+        db.upgrade(settings)

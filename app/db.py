@@ -1,0 +1,80 @@
+"""The database: one engine a process, sessions, and migrations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+from sqlalchemy import create_engine, event, make_url
+from sqlalchemy.orm import Session
+
+from app import migrations
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from app.settings import Settings
+
+BUSY_TIMEOUT = 5000  # milliseconds a writer waits for another process's write
+CONNECT_TIMEOUT = 2  # seconds
+
+_engines: dict[tuple[int, str], Engine] = {}
+
+
+@contextmanager
+def session() -> Iterator[Session]:
+    """A transaction in the app's database: committed at the end, rolled back on an error."""
+    settings: Settings = current_app.extensions["settings"]
+    with Session(engine(settings.database_url)) as opened, opened.begin():
+        yield opened
+
+
+def engine(url: str) -> Engine:
+    """The engine of this process for `url`; a forked child can't share connections."""
+    key = (os.getpid(), url)
+    if key not in _engines:
+        _engines[key] = _new_engine(url)
+    return _engines[key]
+
+
+def _new_engine(url: str) -> Engine:
+    target = make_url(url)
+    if target.drivername in ("postgres", "postgresql"):
+        target = target.set(drivername="postgresql+psycopg")
+    if target.get_backend_name() != "sqlite":
+        return create_engine(
+            target,
+            pool_pre_ping=True,
+            pool_timeout=CONNECT_TIMEOUT,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT},
+        )
+    made = create_engine(target)
+    event.listen(made, "connect", _prepare_sqlite)
+    return made
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The timeout first: turning WAL on waits for other processes too.
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+    # Readers and one writer don't wait for each other.
+    connection.execute("PRAGMA journal_mode = WAL")
+    # With WAL this survives a killed process; only a power cut can take the last commits.
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def upgrade(settings: Settings) -> None:
+    """Bring the database to the newest schema; safe when several processes start at once."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    migrations.upgrade(engine(settings.database_url), settings.state_dir / "migrate.lock")
+
+
+@click.command("migrate")
+@with_appcontext
+def migrate_command() -> None:
+    """Bring the database to the newest schema."""
+    upgrade(current_app.extensions["settings"])

@@ -1,0 +1,1 @@
+"""The outside world: the broker, the results, the mail server."""

@@ -1,0 +1,129 @@
+"""Sends mail over SMTP and says whether a refusal is for good."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import EmailMessage
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from opentelemetry import trace
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+TIMEOUT = 10.0  # seconds for each answer of the mail server
+PERMANENT = 500  # SMTP replies from here on will not change
+
+_tracer = trace.get_tracer("app.services.mailer")
+
+
+class RefusedError(Exception):
+    """The mail server refused this mail for good."""
+
+
+class UnavailableError(Exception):
+    """The mail server can't be reached or asks to try again."""
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One mail; `message_id` stays the same when it is sent again."""
+
+    recipient: str
+    subject: str
+    body: str
+    message_id: str
+
+
+def send(mail: Mail, settings: Settings) -> None:
+    """Hand `mail` to the server of SMTP_URL; raises RefusedError or UnavailableError."""
+    server = urlsplit(settings.smtp_url)
+    with _span(server), _told_apart(), _connection(server) as smtp:
+        smtp.send_message(_message(mail, settings.mail_from))
+
+
+def _message(mail: Mail, sender: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = mail.recipient
+    message["Subject"] = mail.subject
+    domain = sender.rpartition("@")[2]
+    message["Message-ID"] = f"<{mail.message_id}@{domain}>"
+    message.set_content(mail.body)
+    return message
+
+
+@contextmanager
+def _span(server: SplitResult) -> Iterator[None]:
+    attributes: dict[str, str | int] = {
+        "server.address": server.hostname or "localhost",
+        "server.port": _port(server),
+        "network.protocol.name": "smtp",
+    }
+    with _tracer.start_as_current_span(
+        "SMTP send", kind=trace.SpanKind.CLIENT, attributes=attributes
+    ):
+        yield
+
+
+def _port(server: SplitResult) -> int:
+    return server.port or (465 if server.scheme == "smtps" else 25)
+
+
+@contextmanager
+def _connection(server: SplitResult) -> Iterator[smtplib.SMTP]:
+    smtp = _open(server)
+    try:
+        if server.username:
+            smtp.login(unquote(server.username), unquote(server.password or ""))
+        yield smtp
+        _say_goodbye(smtp)
+    finally:
+        smtp.close()
+
+
+def _open(server: SplitResult) -> smtplib.SMTP:
+    host = server.hostname or "localhost"
+    if server.scheme == "smtps":
+        context = ssl.create_default_context()
+        return smtplib.SMTP_SSL(host, _port(server), timeout=TIMEOUT, context=context)
+    smtp = smtplib.SMTP(host, _port(server), timeout=TIMEOUT)
+    smtp.ehlo_or_helo_if_needed()
+    if smtp.has_extn("starttls"):
+        smtp.starttls(context=ssl.create_default_context())
+    return smtp
+
+
+def _say_goodbye(smtp: smtplib.SMTP) -> None:
+    # The mail is taken by now: a server that hangs up early has not refused it.
+    try:
+        smtp.quit()
+    except (OSError, smtplib.SMTPException):
+        return
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """Turn what smtplib raises into RefusedError or UnavailableError."""
+    try:
+        yield
+    except smtplib.SMTPRecipientsRefused as error:
+        code, reply = next(iter(error.recipients.values()))
+        raise _by_code(code, reply) from error
+    except smtplib.SMTPResponseException as error:
+        raise _by_code(error.smtp_code, error.smtp_error) from error
+    except smtplib.SMTPNotSupportedError as error:
+        raise RefusedError(str(error)) from error
+    except (smtplib.SMTPException, OSError) as error:
+        raise UnavailableError(f"{type(error).__name__}: {error}") from error
+
+
+def _by_code(code: int, reply: bytes | str) -> Exception:
+    text = reply.decode(errors="replace") if isinstance(reply, bytes) else reply
+    kind = RefusedError if code >= PERMANENT else UnavailableError
+    return kind(f"{code} {text}")
