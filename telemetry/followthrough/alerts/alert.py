@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import time
 import uuid
@@ -12,8 +11,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from .. import redact
+
 NAME_LIMIT = 200
 MESSAGE_LIMIT = 2000
+# What follows is cut without a look, so that a message of megabytes costs its task nothing.
+MESSAGE_READ = 16_000
+LATEST = 253_402_300_799.0  # the end of the year 9999
 _ID = re.compile(r"msg_[A-Za-z0-9]{1,60}", re.ASCII)
 
 
@@ -23,7 +27,7 @@ class Alert:
 
     `id` stays the same over every delivery of it; `fingerprint` is shared by alerts of one cause;
     `timestamp` is in unix seconds. Raises ValueError for an id that could not be a file name or a
-    header, or a timestamp that is no number.
+    header, or a timestamp that is no date.
     """
 
     id: str
@@ -40,8 +44,8 @@ class Alert:
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
             raise ValueError("an alert's id is msg_ and letters or digits")
-        if not math.isfinite(self.timestamp):
-            raise ValueError("an alert's timestamp is a finite number")
+        if not 0.0 <= self.timestamp <= LATEST:
+            raise ValueError("an alert's timestamp is in seconds since 1970")
 
 
 def new_alert(
@@ -55,7 +59,7 @@ def new_alert(
     service: str = "",
     timestamp: float | None = None,
 ) -> Alert:
-    """An alert with its id and fingerprint; texts that are too long are cut, with a mark.
+    """An alert with its id and fingerprint; long texts are cut, secrets masked.
 
     The id follows from `task_id` and `outcome`, so that the same end, reported twice, is one alert.
     """
@@ -66,7 +70,7 @@ def new_alert(
         task_id=_text(task_id, NAME_LIMIT),
         outcome=_text(outcome, NAME_LIMIT),
         error_type=_text(error_type, NAME_LIMIT),
-        message=_text(message, MESSAGE_LIMIT),
+        message=_text(redact.text(message[:MESSAGE_READ]), MESSAGE_LIMIT, len(message)),
         trace_id=_text(trace_id, NAME_LIMIT),
         service=_text(service, NAME_LIMIT),
         timestamp=time.time() if timestamp is None else float(timestamp),
@@ -119,9 +123,9 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _text(text: str, limit: int) -> str:
+def _text(text: str, limit: int, length: int | None = None) -> str:
     clean = text.encode("utf-8", "replace").decode()
     if len(clean) <= limit:
         return clean
-    mark = f"... ({len(clean)} characters)"
+    mark = f"... ({length or len(clean)} characters)"
     return clean[: limit - len(mark)] + mark

@@ -77,7 +77,8 @@ class Dispatcher:
 def _safely(work: Callable[[], float]) -> float:
     try:
         return work()
-    except Exception as error:  # noqa: BLE001  a full disk, say, must not end the delivery for good
+    except Exception as error:
+        # A full disk, say, must not end the delivery for good.
         log.exception("alert.dispatcher_failed", error_type=type(error).__name__)
         return TROUBLE_WAIT
 
