@@ -1,0 +1,33 @@
+"""One agent a state directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+
+class Taken(Exception):  # noqa: N818  (it is an answer, not a fault)
+    """Another agent holds the lock; the text names it."""
+
+
+class Lock:
+    """The lock file of a state directory, held as long as this process lives or until released.
+
+    A POSIX record lock: it dies with its process, also after SIGKILL, and isn't inherited.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pid = os.read(self._file, 32).decode(errors="replace").strip()
+            os.close(self._file)
+            raise Taken(f"another agent (pid {pid or 'unknown'}) holds {path}") from None
+        os.ftruncate(self._file, 0)
+        os.write(self._file, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        """Give the lock up."""
+        os.close(self._file)

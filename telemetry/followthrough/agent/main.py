@@ -1,0 +1,126 @@
+"""What runs in the agent, and how it starts and stops."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..alerts.build import build
+from ..alerts.dispatcher import Dispatcher
+from ..settings import Settings, SettingsError
+from .lock import Lock, Taken
+from .metrics import Metrics
+from .server import Port, PortError, Server
+
+if TYPE_CHECKING:
+    from ..console.store import Store
+
+log = logging.getLogger(__name__)
+
+WRONG = 2
+PRUNE_SECONDS = 60.0
+STOP_SECONDS = 1.0
+
+
+def run(settings: Settings) -> int:
+    """Run the agent of `settings.state_dir` until SIGTERM or SIGINT; the exit code.
+
+    2 with one line on stderr when it can't start: another agent runs, a port is taken, the state
+    directory can't be written, a setting is wrong.
+    """
+    try:
+        with _lock(settings.state_dir):
+            return _serve(settings)
+    except (Taken, PortError, SettingsError, OSError, sqlite3.Error) as error:
+        print(f"followthrough agent: {error}", file=sys.stderr)
+        return WRONG
+
+
+@contextlib.contextmanager
+def _lock(state_dir: Path) -> Iterator[None]:
+    state_dir.mkdir(parents=True, exist_ok=True)
+    lock = Lock(state_dir / "agent.lock")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _serve(settings: Settings) -> int:
+    stop = threading.Event()
+    dispatcher = Dispatcher(settings.state_dir, build(settings))
+    with contextlib.ExitStack() as stack:
+        ports = [_metrics_port(settings)]
+        if settings.embedded:
+            ports += stack.enter_context(_embedded(settings, stop))
+        server = Server(ports)
+        stack.enter_context(_running("alerts", dispatcher.run, stop))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: server.stop())
+        log.info("agent ready: %s", ", ".join(f"{port.purpose} on {port.url}" for port in ports))
+        server.run()
+    log.info("agent stopped")
+    return 0
+
+
+def _metrics_port(settings: Settings) -> Port:
+    host, number = settings.metrics_host, settings.metrics_port
+    name = "OTEL_EXPORTER_PROMETHEUS_PORT"
+    return Port(host, number, "metrics", name, Metrics(settings.state_dir))
+
+
+@contextlib.contextmanager
+def _embedded(settings: Settings, stop: threading.Event) -> Iterator[list[Port]]:
+    # Beside a collector the agent needs neither Flask nor protobuf.
+    from ..console.pages import create_console  # noqa: PLC0415
+    from ..console.store import Store  # noqa: PLC0415
+    from .receiver import Receiver  # noqa: PLC0415
+
+    store = Store(
+        settings.state_dir / "traces.db",
+        max_age=settings.traces_max_age,
+        max_bytes=settings.traces_max_bytes,
+    )
+    host = settings.host
+    with contextlib.closing(store), _running("pruning", lambda s: _prune(store, s), stop):
+        yield [
+            Port(
+                host, settings.otlp_port, "OTLP receiver", "FOLLOWTHROUGH_OTLP_PORT", Receiver(store)
+            ),
+            Port(
+                host,
+                settings.console_port,
+                "trace pages",
+                "FOLLOWTHROUGH_CONSOLE_PORT",
+                create_console(store, settings.traces_endpoint),
+            ),
+        ]
+
+
+def _prune(store: Store, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            store.prune()
+        except sqlite3.Error as error:
+            log.warning("old traces could not be deleted: %s", error)
+        stop.wait(PRUNE_SECONDS)
+
+
+@contextlib.contextmanager
+def _running(
+    name: str, target: Callable[[threading.Event], object], stop: threading.Event
+) -> Iterator[None]:
+    thread = threading.Thread(target=target, args=(stop,), name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(STOP_SECONDS)

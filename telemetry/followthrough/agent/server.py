@@ -1,0 +1,111 @@
+"""One waitress server for all of the agent's ports; each port has its own WSGI application."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import waitress.server
+from waitress import wasyncore
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+THREADS = 4
+# Above the receiver's own limit, which answers as the protocol asks.
+BODY_LIMIT = 64 * 1024**2
+STOP_SECONDS = 1.0
+
+
+class PortError(Exception):
+    """A port that can't be listened on; the text says which setting moves it."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """Where to listen, for what, and the setting that moves it."""
+
+    host: str
+    number: int
+    purpose: str
+    setting: str
+    application: Application
+
+    @property
+    def url(self) -> str:
+        """The address as a URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.number}"
+
+    def bind(self) -> socket.socket:
+        """A socket bound to this address; raises PortError."""
+        try:
+            family, *_, address = socket.getaddrinfo(
+                self.host, self.number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            # Binding succeeds beside a listener that also set SO_REUSEADDR; listening doesn't.
+            sock.listen()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise PortError(
+                f"{self.purpose}: port {self.number} on {self.host}: {reason}; "
+                f"{self.setting} moves it"
+            ) from error
+        return sock
+
+
+class Server:
+    """Listens on `ports` from construction on; `run` serves until `stop`."""
+
+    def __init__(self, ports: list[Port]) -> None:
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        sockets = []
+        try:
+            for port in ports:
+                sockets.append(port.bind())
+        except PortError:
+            _close(sockets)
+            raise
+        self._map: dict[int, Any] = {}
+        self._stopping = False
+        self._server = waitress.server.create_server(
+            _by_port({str(port.number): port.application for port in ports}),
+            map=self._map,
+            sockets=sockets,
+            threads=THREADS,
+            max_request_body_size=BODY_LIMIT,
+            ident=None,
+        )
+
+    def run(self) -> None:
+        """Serve until `stop` is called, then give requests under way a moment."""
+        while not self._stopping:
+            wasyncore.loop(timeout=60.0, use_poll=True, map=self._map, count=1)
+        self._server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
+        wasyncore.close_all(self._map)
+
+    def stop(self) -> None:
+        """Make `run` return soon; callable from a signal handler and from other threads."""
+        self._stopping = True
+        # Only a byte in a pipe: wakes the poll.
+        for channel in list(self._map.values()):
+            if isinstance(channel, waitress.server.BaseWSGIServer):
+                channel.pull_trigger()
+                return
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _by_port(applications: dict[str, Application]) -> Application:
+    def dispatch(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        return applications[environ["SERVER_PORT"]](environ, start)
+
+    return dispatch

@@ -1,0 +1,53 @@
+"""The `followthrough` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .settings import Settings, SettingsError, describe, load
+
+WRONG = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; the exit code, 2 for wrong settings."""
+    command = _parser().parse_args(argv).command
+    try:
+        settings = load(Settings)
+    except SettingsError as error:
+        print("followthrough: wrong settings:", file=sys.stderr)
+        print(*(f"  {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
+        return WRONG
+    return {"agent": _agent, "settings": _settings}[command](settings)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="followthrough", description="Telemetry for Flask and Celery."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser(
+        "agent", help="serve metrics, keep traces and deliver alerts for this host"
+    )
+    commands.add_parser("settings", help="show every setting, its value and where it came from")
+    return parser
+
+
+def _agent(settings: Settings) -> int:
+    from .agent import run  # noqa: PLC0415  (the other command needs no server)
+
+    return run(settings)
+
+
+def _settings(settings: Settings) -> int:
+    rows = [(row.env, row.value, row.source, row.doc) for row in describe(settings)]
+    table = [("SETTING", "VALUE", "FROM", "MEANING"), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(3)]
+    for *cells, doc in table:
+        print(*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), doc, sep="  ")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The built-in trace store and its pages, for where no Jaeger runs."""
