@@ -1,0 +1,158 @@
+"""The log chain: every line of the process, ours or a library's, in one form with trace ids."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import os
+import sys
+import time
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from opentelemetry import trace
+
+from . import redact
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+Event = MutableMapping[str, Any]
+
+QUIET_FOR = 60.0
+# Own handlers would write each line twice, past our chain.
+_CAPTURED = (
+    "gunicorn",
+    "gunicorn.error",
+    "gunicorn.access",
+    "celery",
+    "celery.task",
+    "py.warnings",
+)
+
+
+def configure_logs(log_format: str = "auto", level: str = "info", service: str = "") -> None:
+    """Send all logging of this process, structlog's included, to stdout; `auto` asks the terminal."""
+    logging.config.dictConfig(_config(log_format, level, service))
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[*_shared(service), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def dict_config(settings: Settings, service: str = "") -> dict[str, Any]:
+    """The same chain for `logging.config.dictConfig`, as gunicorn's `logconfig_dict` takes it."""
+    return _config(settings.log_format, settings.log_level, settings.service_name or service)
+
+
+def _config(log_format: str, level: str, service: str) -> dict[str, Any]:
+    captured = {"handlers": [], "propagate": True, "level": "NOTSET"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "followthrough": {"()": formatter, "log_format": log_format, "service": service}
+        },
+        "filters": {"telemetry": {"()": Rarely}},
+        "handlers": {
+            "stdout": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stdout",
+                "formatter": "followthrough",
+                "filters": ["telemetry"],
+            }
+        },
+        "root": {"handlers": ["stdout"], "level": level.upper()},
+        "loggers": {name: dict(captured) for name in _CAPTURED},
+    }
+
+
+def formatter(log_format: str, service: str) -> structlog.stdlib.ProcessorFormatter:
+    """The formatter of both forms: `json`, one object a line, and `console`."""
+    meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    ending = _json() if _is_json(log_format) else _console()
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*_shared(service), structlog.stdlib.ExtraAdder(allow=("where",))],
+        processors=[meta, *ending],
+    )
+
+
+def _is_json(log_format: str) -> bool:
+    if log_format == "auto":
+        return not (sys.stdout.isatty() or os.environ.get("FORCE_COLOR"))
+    return log_format == "json"
+
+
+def _shared(service: str) -> list[structlog.types.Processor]:
+    def add_service(_logger: Any, _method: str, event: Event) -> Event:
+        if service:
+            event.setdefault("service", service)
+        return event
+
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_trace,
+        add_service,
+    ]
+
+
+def add_trace(_logger: Any, _method: str, event: Event) -> Event:
+    """Add trace_id and span_id of the current span, where there is one."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event.setdefault("trace_id", trace.format_trace_id(context.trace_id))
+        event.setdefault("span_id", trace.format_span_id(context.span_id))
+    return event
+
+
+def _redacted(_logger: Any, _method: str, event: Event) -> Event:
+    return redact.fields(event)
+
+
+def _json() -> list[structlog.types.Processor]:
+    return [
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        _redacted,
+        structlog.processors.JSONRenderer(default=repr),
+    ]
+
+
+def _console() -> list[structlog.types.Processor]:
+    return [
+        structlog.processors.format_exc_info,
+        _redacted,
+        structlog.dev.ConsoleRenderer(colors=wants_colour(), pad_event_to=24),
+    ]
+
+
+def wants_colour() -> bool:
+    """Whether to colour: NO_COLOR says no, FORCE_COLOR yes, else a terminal on stdout."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
+
+
+class Rarely(logging.Filter):
+    """Lets each complaint of the OpenTelemetry SDK through once a minute: a collector may be down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("opentelemetry."):
+            return True
+        now = time.monotonic()
+        due = now - self._last.get(str(record.msg), -QUIET_FOR) >= QUIET_FOR
+        if due:
+            self._last[str(record.msg)] = now
+        return due

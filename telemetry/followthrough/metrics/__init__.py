@@ -1,0 +1,46 @@
+"""Metrics: one catalogue, values that all processes of the host share, one exposition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import catalogue, labels
+from .store import use
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..outcome import Outcome
+
+__all__ = ["announce", "count_error", "count_published", "observe_request", "observe_task", "use"]
+
+
+def observe_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count one HTTP request; `route` is the template, empty where none matched."""
+    catalogue.request_duration.labels(labels.method(method), route, str(status)).observe(seconds)
+
+
+def count_published(task: str, queue: str) -> None:
+    """Count one task handed to the broker."""
+    catalogue.tasks_published.labels(labels.task(task), labels.queue(queue)).inc()
+
+
+def observe_task(task: str, outcome: Outcome, seconds: float | None) -> None:
+    """Count the end of one attempt; `seconds` is None where the run time isn't known."""
+    name = labels.task(task)
+    kind = labels.error_type(name, outcome.error_type)
+    catalogue.task_results.labels(name, outcome.kind, kind).inc()
+    if seconds is not None:
+        catalogue.task_duration.labels(name, outcome.kind).observe(seconds)
+
+
+def announce(tasks: Iterable[str]) -> None:
+    """Create the series of known tasks at zero, so that a first failure shows as an increase."""
+    for task in tasks:
+        for kind in ("success", "failure", "retry"):
+            catalogue.task_results.labels(labels.task(task), kind, "")
+
+
+def count_error(where: str) -> None:
+    """Count one error inside telemetry itself."""
+    catalogue.telemetry_errors.labels(where).inc()

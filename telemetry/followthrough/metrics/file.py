@@ -1,0 +1,79 @@
+"""One file of numbers, in prometheus_client's format, safe on a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+from pathlib import Path
+
+from prometheus_client.mmap_dict import MmapedDict
+
+SIZE = 1 << 16
+# A fresh file: how many bytes are used, the header only.
+HEADER = struct.pack("ii", 8, 0)
+BROKEN = (RuntimeError, ValueError, struct.error, IndexError)
+
+
+class File(MmapedDict):
+    """prometheus_client's mapped dictionary, whose space is reserved before it is mapped.
+
+    A write to a mapped page that the disk has no room for would be a SIGBUS, not an error.
+    """
+
+    @classmethod
+    def at(cls, path: Path) -> File:
+        """Open or make the file; one that can't be read is set aside and begun anew."""
+        if not path.exists():
+            _make(path)
+        try:
+            return cls(str(path))
+        except BROKEN:
+            path.replace(path.with_suffix(".broken"))
+            _make(path)
+            return cls(str(path))
+
+    def add(self, key: str, amount: float) -> None:
+        """Add to a number, made at zero where it is new; raises OSError on a full disk."""
+        value = self.read_value(key)[0]
+        if amount:
+            self.write_value(key, value + amount, 0.0)
+
+    def _init_value(self, key: str) -> None:
+        self._reserve(self._used + len(key.encode()) + 32)
+        super()._init_value(key)
+
+    def _reserve(self, needed: int) -> None:
+        capacity = self._capacity
+        while capacity < needed:
+            capacity *= 2
+        if capacity > self._capacity:
+            fallocate(self._f.fileno(), capacity)
+            self._m = mmap.mmap(self._f.fileno(), capacity)
+            self._capacity = capacity
+
+
+def _make(path: Path) -> None:
+    # Renamed into place when whole: a scrape never sees an empty file.
+    fresh = path.with_suffix(".new")
+    fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        fallocate(fd, SIZE)
+        os.pwrite(fd, HEADER, 0)
+    except OSError:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+    finally:
+        os.close(fd)
+    fresh.replace(path)
+
+
+def fallocate(fd: int, size: int) -> None:
+    """Give the file real blocks up to `size`; raises OSError where the disk is full."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+        return
+    have = os.fstat(fd).st_size
+    os.pwrite(fd, bytes(max(0, size - have)), have)

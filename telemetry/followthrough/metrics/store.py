@@ -1,0 +1,100 @@
+"""The files this process counts in: `<state_dir>/metrics/<kind>_<slot>.db`, one set a slot."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+from .file import File
+from .slots import Slot
+
+RETRY_AFTER = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class Store:
+    """Adds to numbers in shared files; right under threads and forks, and silent where it can't."""
+
+    def __init__(self) -> None:
+        self._directory: Path | None = None
+        self._slot: Slot | None = None
+        self._files: dict[str, File] = {}
+        self._pid = 0
+        self._off_until = 0.0
+        self._complained = False
+        self._unlock()
+        os.register_at_fork(after_in_child=self._unlock)
+
+    def _unlock(self) -> None:
+        # Another thread of the parent may have held it. A signal handler may come in again: RLock.
+        self._lock = threading.RLock()
+
+    def use(self, directory: Path | None) -> None:
+        """Count in `directory` from now on; None counts nowhere."""
+        with self._lock:
+            if directory != self._directory:
+                self._release()
+                self._directory = directory
+                self._off_until = 0.0
+                self._complained = False
+
+    def add(self, kind: str, key: str, amount: float) -> None:
+        """Add to a number; a disk that doesn't take it turns counting off for a minute."""
+        if self._directory is None:
+            return
+        with self._lock:
+            try:
+                if (file := self._file(kind)) is not None:
+                    file.add(key, amount)
+            except OSError as error:
+                self._turn_off(error)
+
+    def get(self, kind: str, key: str) -> float:
+        """What this process's slot holds; 0.0 where nothing is counted."""
+        with self._lock:
+            file = self._file(kind) if self._directory else None
+            return 0.0 if file is None else float(file.read_value(key)[0])
+
+    def _file(self, kind: str) -> File | None:
+        if self._pid != os.getpid():
+            self._release()
+        if self._off_until and time.monotonic() < self._off_until:
+            return None
+        return self._files.get(kind) or self._open(kind)
+
+    def _open(self, kind: str) -> File:
+        assert self._directory is not None  # noqa: S101  for the type checker
+        if self._slot is None:
+            self._slot = Slot(self._directory / "slots")
+            self._pid = os.getpid()
+        folder = self._directory / "metrics"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._files[kind] = File.at(folder / f"{kind}_{self._slot.number}.db")
+        return self._files[kind]
+
+    def _release(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+        if self._slot is not None:
+            self._slot.close()
+        self._slot = None
+        self._pid = os.getpid()
+
+    def _turn_off(self, error: OSError) -> None:
+        self._off_until = time.monotonic() + RETRY_AFTER
+        if not self._complained:
+            self._complained = True
+            logger.warning("metrics are off: %s", error)
+
+
+current = Store()
+
+
+def use(state_dir: Path) -> None:
+    """Count in the files below `state_dir` from now on."""
+    current.use(state_dir)

@@ -1,0 +1,52 @@
+"""Redaction shared by logs and alerts: secrets by their name, and passwords in addresses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+MASK = "********"
+DEPTH = 4
+
+_NAME = re.compile(
+    r"passw(or)?d|passphrase|secret|token|authorization|api[-_]?key|credential|cookie|private[-_]?key",
+    re.IGNORECASE,
+)
+_IN_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE)
+_BEARER = re.compile(r"\b(?P<kind>Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_PAIR = re.compile(
+    r"""(?P<key>["']?[\w-]*(?:password|passwd|secret|token|api[-_]?key)["']?\s*[=:]\s*)"""
+    r"""(?P<value>"[^"]*"|'[^']*'|[^\s,;&)}\]]+)""",
+    re.IGNORECASE,
+)
+
+
+def text(value: str) -> str:
+    """`value` with passwords in addresses, bearer tokens and `password=...` pairs masked."""
+    value = _IN_URL.sub(rf"\g<scheme>:{MASK}@", value)
+    value = _BEARER.sub(rf"\g<kind> {MASK}", value)
+    return _PAIR.sub(rf"\g<key>{MASK}", value)
+
+
+def fields(values: Mapping[str, Any], depth: int = DEPTH) -> dict[str, Any]:
+    """A copy of `values` in which what a name calls secret, and secrets in texts, are masked."""
+    return {key: _field(str(key), value, depth) for key, value in values.items()}
+
+
+def _field(key: str, value: Any, depth: int) -> Any:
+    if value is not None and _NAME.search(key) and not isinstance(value, (bool, int, float)):
+        return MASK
+    return _value(value, depth)
+
+
+def _value(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return text(value)
+    if depth <= 0:
+        return value
+    if isinstance(value, Mapping):
+        return fields(value, depth - 1)
+    if isinstance(value, (list, tuple)):
+        return [_value(item, depth - 1) for item in value]
+    return value

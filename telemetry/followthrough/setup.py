@@ -1,0 +1,43 @@
+"""What `followthrough.configure` does, once a process."""
+
+from __future__ import annotations
+
+from . import guard, logs, metrics, tracing
+from .settings import Settings, load
+
+DEFAULT_SERVICE = "unknown_service"
+
+
+class _Current:
+    settings: Settings | None = None
+    service: str = DEFAULT_SERVICE
+
+
+def configure(service_name: str | None, settings: Settings | None) -> Settings:
+    """Apply settings to this process; the first service name given is kept."""
+    if _Current.settings is not None and settings in (None, _Current.settings):
+        return _Current.settings
+    chosen = settings or load(Settings)
+    _Current.service = chosen.service_name or service_name or _Current.service
+    _apply(_Current.service, chosen)
+    _Current.settings = chosen
+    return chosen
+
+
+def _apply(service: str, settings: Settings) -> None:
+    guard.strict = settings.strict
+    guard.count = metrics.count_error
+    logs.configure_logs(settings.log_format, settings.log_level, service)
+    metrics.use(settings.state_dir)
+    tracing.configure(service, settings)
+
+
+def service() -> str:
+    """The name this process goes by."""
+    return _Current.service
+
+
+def forget() -> None:
+    """Forget the settings, so that the next `configure` reads them anew; for tests."""
+    _Current.settings = None
+    _Current.service = DEFAULT_SERVICE

@@ -1,0 +1,7 @@
+"""Tracing: provider, exporter and their bounded end."""
+
+from __future__ import annotations
+
+from .provider import configure, finish
+
+__all__ = ["configure", "finish"]

@@ -1,0 +1,78 @@
+"""The tracer provider of the process and its end, which never keeps the host waiting."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.instrumentation.propagators import (
+    TraceResponsePropagator,
+    get_global_response_propagator,
+    set_global_response_propagator,
+)
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+
+    from ..settings import Settings
+
+EXIT_SECONDS = 1.5
+# The SDK's five seconds feel broken to someone who waits for a trace to appear.
+SCHEDULE_MILLIS = 1000.0
+
+
+class _Current:
+    processor: Any = None
+
+
+def configure(service: str, settings: Settings) -> None:
+    """Set the global tracer provider, unless tracing is off or the host has set one."""
+    if settings.sdk_disabled or not isinstance(
+        trace.get_tracer_provider(), trace.ProxyTracerProvider
+    ):
+        return
+    provider = _provider(service)
+    if processor := _processor(settings):
+        provider.add_span_processor(processor)
+        _Current.processor = processor
+        atexit.register(finish, EXIT_SECONDS)
+    trace.set_tracer_provider(provider)
+    if get_global_response_propagator() is None:
+        set_global_response_propagator(TraceResponsePropagator())
+
+
+def _provider(service: str) -> TracerProvider:
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+
+    resource = Resource.create({"service.name": service})
+    # Its own exit handler may wait 30 seconds.
+    return TracerProvider(resource=resource, shutdown_on_exit=False)
+
+
+def _processor(settings: Settings) -> SpanProcessor | None:
+    from opentelemetry.sdk.trace import export  # noqa: PLC0415
+
+    if settings.traces_exporter == "none":
+        return None
+    if settings.traces_exporter == "console":
+        return export.SimpleSpanProcessor(export.ConsoleSpanExporter())
+    from .exporter import Exporter, Processor  # noqa: PLC0415
+
+    delay = None if os.environ.get("OTEL_BSP_SCHEDULE_DELAY") else SCHEDULE_MILLIS
+    return Processor(Exporter(endpoint(settings)), schedule_delay_millis=delay)
+
+
+def endpoint(settings: Settings) -> str:
+    """The full address spans are posted to."""
+    base = settings.traces_endpoint.removesuffix("/")
+    return os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or f"{base}/v1/traces"
+
+
+def finish(seconds: float) -> None:
+    """Send what is queued, waiting at most `seconds`; spans that end later are dropped."""
+    end = getattr(_Current.processor, "finish", None)
+    if end is not None:
+        end(seconds)
