@@ -6,10 +6,10 @@ import sys
 
 from app import create_app
 from app.celery import process_role
+from app.startup import settings_or_exit
 
-app = create_app(role=process_role(sys.argv))
+app = create_app(settings_or_exit(), role=process_role(sys.argv))
 celery = app.extensions["celery"]
 
 if __name__ == "__main__":
-    settings = app.extensions["settings"]
-    app.run(settings.host, settings.port)
+    app.run(app.extensions["settings"].host, app.extensions["settings"].port)

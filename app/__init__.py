@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from flask import Flask
-
-import followthrough
 from app import settings as configuration
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 Role = Literal["web", "worker", "beat", "flower", "client"]
 
@@ -21,12 +21,14 @@ def create_app(settings: Settings | str | None = None, *, role: Role = "web") ->
 
     Raises SettingsError with every wrong setting.
     """
-    loaded = _settings(settings)
-    app = Flask(__name__)
-    _configure(app, loaded)
+    # Here, so that programs which only need the settings stay small.
+    import followthrough  # noqa: PLC0415
+
+    loaded = _loaded(settings)
     if role != "client":
         followthrough.configure(f"followthrough-{role}", settings=loaded.telemetry)
-    from app.celery import celery_init_app  # noqa: PLC0415  Celery after telemetry is set up
+    app = _flask(loaded)
+    from app.celery import celery_init_app  # noqa: PLC0415
 
     celery_init_app(app, role=role)
     if role == "web":
@@ -34,13 +36,16 @@ def create_app(settings: Settings | str | None = None, *, role: Role = "web") ->
     return app
 
 
-def _settings(settings: Settings | str | None) -> Settings:
+def _loaded(settings: Settings | str | None) -> Settings:
     if isinstance(settings, Settings):
         return settings
     return configuration.load({**os.environ, **({"APP_ENV": settings} if settings else {})})
 
 
-def _configure(app: Flask, settings: Settings) -> None:
+def _flask(settings: Settings) -> Flask:
+    from flask import Flask  # noqa: PLC0415
+
+    app = Flask(__name__)
     app.config.from_mapping(
         SECRET_KEY=settings.secret_key,
         DEBUG=settings.debug,
@@ -50,10 +55,12 @@ def _configure(app: Flask, settings: Settings) -> None:
         PROPAGATE_EXCEPTIONS=False,
     )
     app.extensions["settings"] = settings
+    return app
 
 
 def _init_web(app: Flask, settings: Settings) -> None:
     # A worker needs none of these, and each costs memory in every pool process.
+    import followthrough  # noqa: PLC0415
     from app import db, errors, routes  # noqa: PLC0415
 
     followthrough.instrument_flask(app)

@@ -8,63 +8,80 @@ from typing import Any
 from celery import Signature
 from celery.result import AsyncResult, GroupResult
 from flask import current_app
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, select
 
 from app import db
-from app.celery import VISIBILITY_TIMEOUT
 from app.models import TaskRecord
+from app.services.broker import VISIBILITY_TIMEOUT
+from app.services.results import Results
 
 # A task that ended late is remembered past its time, for as long as one may be redelivered.
 GRACE = timedelta(seconds=VISIBILITY_TIMEOUT)
 
 
 def publish(signature: Signature) -> AsyncResult:
-    """Send a task, chain, group or chord, whose every id is remembered before.
+    """Send a task, chain, group or chord, whose task ids are all remembered before.
 
-    Raises Unavailable when the broker or the result backend does not answer.
+    Raises UnreachableError if the broker or the result backend does not answer.
     """
+    ask_result_backend()
     root = signature.freeze()
-    _remember(_ids(root), str(signature.task), root.id)
-    return signature.apply_async()
+    ids = task_ids(root)
+    _remember(ids, str(signature.task), root.id)
+    try:
+        with current_app.extensions["breakers"]["broker"]():
+            return signature.apply_async()
+    except Exception:
+        # Nobody was told these ids.
+        _forget(ids)
+        raise
 
 
-def _ids(result: Any) -> list[str]:
+def ask_result_backend() -> None:
+    """Raise UnreachableError unless the result backend answers."""
+    # A task whose result can't be kept is better refused than taken.
+    backend = current_app.extensions["celery"].backend
+    if isinstance(backend, Results):
+        with current_app.extensions["breakers"]["result backend"]():
+            backend.ping()
+
+
+def task_ids(result: Any) -> list[str]:
+    """The ids of all tasks behind a result; a group's own id is none, nothing runs under it."""
     ids: dict[str, None] = {}
     waiting = [result]
     while waiting:
         node = waiting.pop()
-        ids[node.id] = None
+        if isinstance(node, GroupResult):
+            waiting += node.results
+        else:
+            ids[node.id] = None
         waiting += [node.parent] if node.parent else []
-        waiting += node.results if isinstance(node, GroupResult) else []
     return list(ids)
 
 
 def _remember(ids: list[str], name: str, root_id: str) -> None:
     now = datetime.now(UTC)
-    expires = now + timedelta(seconds=current_app.extensions["settings"].result_expires)
+    shared = {
+        "name": name,
+        "root_id": root_id,
+        "created_at": now,
+        "expires_at": now + timedelta(seconds=current_app.extensions["settings"].result_expires),
+    }
     with db.session() as session:
-        session.execute(
-            insert(TaskRecord),
-            [
-                {
-                    "id": i,
-                    "name": name,
-                    "root_id": root_id,
-                    "created_at": now,
-                    "expires_at": expires,
-                }
-                for i in ids
-            ],
-        )
+        session.execute(insert(TaskRecord), [{"id": each, **shared} for each in ids])
 
 
-def find(task_id: str) -> TaskRecord | None:
-    """What is known about an id; None if the service never handed it out or forgot it."""
+def _forget(ids: list[str]) -> None:
     with db.session() as session:
-        record = session.get(TaskRecord, task_id)
-        if record is not None:
-            session.expunge(record)
-        return record
+        session.execute(delete(TaskRecord).where(TaskRecord.id.in_(ids)))
+
+
+def is_fresh(task_id: str) -> bool | None:
+    """Whether a result may still come for an id; None if the service doesn't know the id."""
+    with db.session() as session:
+        fresh = TaskRecord.expires_at > datetime.now(UTC)
+        return session.scalar(select(fresh).where(TaskRecord.id == task_id))
 
 
 def forget_expired() -> int:

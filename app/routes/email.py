@@ -2,33 +2,70 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, request, url_for
+from typing import Annotated
+
+from email_validator import EmailNotValidError, validate_email
+from flask import Blueprint, Response, jsonify, url_for
 from opentelemetry import trace
+from pydantic import AfterValidator, StringConstraints
 
 from app import registry
+from app.routes import body
 from app.tasks.email import send_email
 
 blueprint = Blueprint("email", __name__)
+
+LONGEST_SUBJECT = 998  # characters, the longest line of a mail
+
+
+def _address(text: str) -> str:
+    try:
+        # Whether the domain takes mail is the mail server's to say, not a look-up's in a request.
+        return validate_email(text, check_deliverability=False).normalized
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from None
+
+
+def _one_line(text: str) -> str:
+    # A line break would begin another header; other control characters have no place here either.
+    if not text.isprintable():
+        raise ValueError("Line breaks and control characters are not allowed.")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("Must not be blank.")
+    return text
+
+
+class Mail(body.Body):
+    recipient: Annotated[str, AfterValidator(_address)]
+    subject: Annotated[
+        str,
+        StringConstraints(max_length=LONGEST_SUBJECT),
+        AfterValidator(_one_line),
+        AfterValidator(_not_blank),
+    ]
+    body: Annotated[str, AfterValidator(_not_blank)]
 
 
 @blueprint.post("/send-email")
 def queue_email() -> Response:
     """Queue one mail."""
-    mail = request.get_json()
-    result = registry.publish(
-        send_email.s(recipient=mail["recipient"], subject=mail["subject"], body=mail["body"])
-    )
+    mail = body.read(Mail)
+    result = registry.publish(send_email.s(**mail.model_dump()))
     return accepted("Email queued for delivery", result.id)
 
 
 def accepted(message: str, task_id: str) -> Response:
     """The answer to a job that was taken: where to ask for it, and the trace that follows it."""
     status_url = url_for("tasks.status", task_id=task_id)
-    trace_id = trace.get_current_span().get_span_context().trace_id
+    context = trace.get_current_span().get_span_context()
     response = jsonify(
         message=message,
         task_id=task_id,
-        trace_id=trace.format_trace_id(trace_id),
+        trace_id=trace.format_trace_id(context.trace_id) if context.is_valid else None,
         status_url=status_url,
     )
     response.status_code = 202

@@ -1,8 +1,11 @@
-"""Whether this process lives."""
+"""Whether this process lives, and whether it can do its work."""
 
 from __future__ import annotations
 
-from flask import Blueprint
+from flask import Blueprint, current_app
+from sqlalchemy import text
+
+from app import db, registry
 
 blueprint = Blueprint("health", __name__)
 
@@ -11,3 +14,18 @@ blueprint = Blueprint("health", __name__)
 def health() -> dict[str, str]:
     """The process answers; nothing else is asked."""
     return {"status": "ok"}
+
+
+@blueprint.get("/ready")
+def ready() -> dict[str, str]:
+    """The database, the broker and the result backend answer; else 503 names one that doesn't."""
+    with db.session() as session:
+        session.execute(text("SELECT 1"))
+    registry.ask_result_backend()
+    celery = current_app.extensions["celery"]
+    with (
+        current_app.extensions["breakers"]["broker"](),
+        celery.connection_for_write() as connection,
+    ):
+        connection.ensure_connection(max_retries=0)
+    return {"status": "ready"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from celery import states
-from celery.result import AsyncResult
 from flask import Blueprint, abort, current_app
 
 from app import registry
@@ -23,16 +22,34 @@ STATUS = {
     states.REVOKED: "Task was cancelled",
 }
 MEMBER = {PROGRESS: "progress", states.SUCCESS: "result", states.FAILURE: "error"}
+LONGEST_ID = 255  # characters, as in the table
 
 
 @blueprint.get("/task-status/<task_id>")
 def status(task_id: str) -> dict[str, Any]:
     """The state of a task that this service handed out."""
-    if registry.find(task_id) is None:
-        abort(404, f"No task has the id {task_id!r}.")
-    result = AsyncResult(task_id, app=current_app.extensions["celery"])
-    state, value = result.state, result.result
+    fresh = _is_fresh(task_id)
+    meta = _meta(task_id)
+    state, value = meta["status"], meta["result"]
+    if state == states.PENDING and not fresh:
+        abort(404, "The task's result has expired.")
     answer = {"task_id": task_id, "state": state, "status": STATUS.get(state, f"Task is {state}")}
     if member := MEMBER.get(state):
         answer[member] = str(value) if isinstance(value, BaseException) else value
     return answer
+
+
+def _is_fresh(task_id: str) -> bool:
+    # Some databases can't even be asked for a NUL.
+    wellformed = len(task_id) <= LONGEST_ID and task_id.isprintable()
+    fresh = registry.is_fresh(task_id) if wellformed else None
+    if fresh is None:
+        abort(404, "No task has this id.")
+    return fresh
+
+
+def _meta(task_id: str) -> dict[str, Any]:
+    # One read, so that the state and the value belong together.
+    with current_app.extensions["breakers"]["result backend"]():
+        meta: dict[str, Any] = current_app.extensions["celery"].backend.get_task_meta(task_id)
+    return meta

@@ -12,3 +12,7 @@ class Results(RedisBackend):
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
         """Do nothing: `get()` on a result still subscribes by itself."""
+
+    def ping(self) -> None:
+        """Raise a RedisError unless the server answers."""
+        self.client.ping()

@@ -1,0 +1,63 @@
+"""Reads a request's JSON strictly, into a model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn, TypeVar
+
+from flask import request
+from pydantic import BaseModel, ConfigDict, ValidationError
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from app.errors import InvalidError
+
+
+class Body(BaseModel):
+    """A request's fields: no others are allowed, and no text is taken for a number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+T = TypeVar("T", bound=Body)
+
+
+def read(model: type[T]) -> T:
+    """The request's body as `model`.
+
+    Raises UnsupportedMediaType, BadRequest if it isn't JSON, InvalidError naming each wrong field.
+    """
+    if not request.is_json:
+        raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
+    document = _parsed(request.get_data(cache=False))
+    if not isinstance(document, dict):
+        raise BadRequest("The body must be a JSON object.")
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise InvalidError([_wrong(each) for each in error.errors()]) from None
+
+
+def _wrong(error: Any) -> tuple[str, str]:
+    return ".".join(map(str, error["loc"])), str(error["msg"]).removeprefix("Value error, ")
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        # In this order a body that isn't UTF-8 is told apart, and no byte order mark is guessed.
+        text = raw.decode()
+        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_without_duplicates)
+    except RecursionError:
+        raise BadRequest("The JSON is nested too deeply.") from None
+    except ValueError as error:
+        raise BadRequest(f"The body is not JSON: {error}") from None
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member is given twice")
+    return members

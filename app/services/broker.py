@@ -1,0 +1,102 @@
+"""How a process talks to the broker and the result backend: its time-outs and retries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from celery.app.amqp import AMQP
+from celery.exceptions import BackendError
+from kombu.connection import Connection
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from app.services.breaker import Breaker
+
+if TYPE_CHECKING:
+    from app import Role
+    from app.settings import Settings
+
+# Redis redelivers what no worker has acknowledged within this time. It is longer than a task may
+# run (30 minutes) and wait in a worker for its ETA (an hour) together; otherwise a task that still
+# runs or waits is given to a second worker.
+VISIBILITY_TIMEOUT = 2 * 60 * 60
+
+# A request has 2 s for all it asks of Redis: at most two of these waits, one for a connection that
+# has gone silent and one for its successor.
+WEB_TIMEOUT = 0.8
+# A worker waits longer, since nobody waits for it. It is well above the one second that its
+# blocking read (BRPOP) takes when there is no task.
+WORKER_TIMEOUT = 10.0
+
+# A request tries again once, for the connection that a restarted Redis has closed.
+_WEB_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+# What a worker publishes or stores is the outcome of work already done: worth a minute's patience.
+_WORKER_RETRY = {"max_retries": 30, "interval_start": 0, "interval_step": 0.5, "interval_max": 2}
+
+UNREACHABLE = (OperationalError, RedisError, BackendError, OSError)
+
+
+class PatientConnection(Connection):
+    """Asks a broker that is down every 3 s at the latest; kombu's own pauses grow to 30 s."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
+        return super().ensure_connection(*args, **{"interval_max": 3, **kwargs})  # type: ignore[no-untyped-call]
+
+
+class PatientAMQP(AMQP):
+    Connection = PatientConnection
+
+
+def breakers() -> dict[str, Breaker]:
+    """One breaker for each service that a request needs."""
+    return {name: Breaker(name, UNREACHABLE) for name in ("broker", "result backend")}
+
+
+def config(settings: Settings, role: Role) -> dict[str, Any]:
+    """Celery's settings about addresses, time-outs and retries."""
+    wait = WEB_TIMEOUT if role == "web" else WORKER_TIMEOUT
+    retry = _WEB_RETRY if role == "web" else _WORKER_RETRY
+    return {
+        "broker_url": settings.broker_url,
+        "result_backend": settings.result_backend,
+        # A worker outlives its broker, for however long it is away.
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_connection_timeout": wait,
+        "broker_transport_options": _transport_options(settings.broker_url, wait),
+        # Each web thread may publish at the same time; a smaller pool makes them wait.
+        "broker_pool_limit": settings.web_threads + 2,
+        "broker_pool_acquire_timeout": wait,
+        "task_publish_retry_policy": retry,
+        **_result_config(wait, retry),
+    }
+
+
+def _transport_options(url: str, wait: float) -> dict[str, Any]:
+    if not urlsplit(url).scheme.startswith(("redis", "unix")):
+        return {}
+    return {
+        "visibility_timeout": VISIBILITY_TIMEOUT,
+        "socket_timeout": wait,
+        "socket_connect_timeout": wait,
+        # A peer that vanished without a word is noticed while a connection is idle.
+        "socket_keepalive": True,
+        # The first use of a connection tries once; the publish itself is what is tried again.
+        "max_retries": 0,
+    }
+
+
+def _result_config(wait: float, retry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "redis_socket_timeout": wait,
+        "redis_socket_connect_timeout": wait,
+        "redis_socket_keepalive": True,
+        # Celery's own retries go on for 20 attempts of a second each.
+        "result_backend_transport_options": {
+            "visibility_timeout": VISIBILITY_TIMEOUT,
+            "retry_policy": retry,
+        },
+        # One pool of connections for all threads of a process, instead of one each.
+        "result_backend_thread_safe": True,
+    }
