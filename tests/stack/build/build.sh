@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the real Collector, Jaeger, Prometheus and the reference Compose loader from Go modules.
-# Usage: build.sh DEST [otelcol] [jaeger] [prometheus] [compose-spec]   (all when none is named)
+# Builds the real Collector, Jaeger, Prometheus and Compose's own loader from Go modules.
+# Usage: build.sh DEST [otelcol] [jaeger] [prometheus] [compose]   (all when none is named)
 # Skips what is there. Needs Go 1.26 or newer; about 12 minutes on two cores with nothing cached.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -36,21 +36,32 @@ prometheus() {  # the module v0.310.0 is Prometheus 3.10; its pages are left out
   module_copy github.com/prometheus/prometheus@v0.310.0 h1:iS0Uul/dHjy8ifBnqo3YEOhRxlTOWantRoDWwmIowwA=
   go_build -tags remove_all_sd -o "$work/" ./cmd/prometheus ./cmd/promtool
 }
-compose-spec() {
-  module_copy github.com/compose-spec/compose-go/v2@v2.16.2 h1:pTp1DqQwJzFd85GzlWsSszKA1ABrV/ySqsClujIcWA8=
-  go_build -o "$work/compose-spec" ./cmd
+compose() {
+  cp "$here"/compose/* "$work/"; cd "$work"
+  go_build -mod=readonly -o "$work/compose" .
 }
 results() { case $1 in prometheus) echo prometheus promtool;; *) echo "$1";; esac; }
+recipe() {  # what a part is built from: another recipe is another build
+  declare -f "$1"
+  case $1 in
+    otelcol) cat "$here"/builder.yaml "$here"/go.mod "$here"/go.sum;;
+    compose) cat "$here"/compose/*;;
+  esac
+}
+there() {
+  for name in $(results "$1"); do [ -x "$dest/$name" ] || return 1; done
+  recipe "$1" | cmp -s - "$dest/.$1"
+}
 
-[ $# -gt 0 ] || set -- otelcol jaeger prometheus compose-spec
+[ $# -gt 0 ] || set -- otelcol jaeger prometheus compose
 for part in "$@"; do
-  missing=$(for name in $(results "$part"); do [ -x "$dest/$name" ] || echo "$name"; done)
-  if [ -z "$missing" ]; then echo "$part: there"; continue; fi
+  if there "$part"; then echo "$part: there"; continue; fi
   command -v go >/dev/null || {
     echo "Go 1.26 or newer is needed to build $part; install it and put it on the PATH" >&2; exit 2; }
   start=$SECONDS; rm -rf "${work:?}"/*
   ( "$part" )
   # A rename is atomic: a build that was cut short leaves nothing that looks finished.
   for name in $(results "$part"); do mv "$work/$name" "$dest/$name"; done
+  recipe "$part" >"$dest/.$part"
   echo "$part: built in $((SECONDS - start)) s"
 done
