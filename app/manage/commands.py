@@ -1,0 +1,178 @@
+"""`python -m app up | down | restart | status | settings`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+
+from app import settings as configuration
+from app.manage import services
+from app.manage.background import detach
+from app.manage.output import table, write
+from app.manage.processes import memory, send
+from app.manage.records import Record, RunDirectory
+from app.manage.services import Service
+from app.manage.start import Start, place, refuse, stop_leftovers
+from app.settings import Settings, SettingsError
+
+POLL = 0.05  # seconds
+STOP_DEADLINE = 15.0  # seconds; a manager needs at most 10
+RESTART_DEADLINE = 60.0  # seconds
+NOT_RUNNING = 3  # exit code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        settings = _settings()
+        return COMMANDS[args.command](settings, args)
+    except SettingsError as error:
+        return refuse(error.problems)
+    except LookupError as error:
+        return refuse([str(error.args[0])])
+
+
+def _settings() -> Settings:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        settings = configuration.load()
+    for warning in caught:
+        sys.stderr.write(f"{warning.message}\n")
+    return settings
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m app", description="Run the service.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="start everything, in this terminal")
+    up.add_argument("-d", "--detach", action="store_true", help="in the background")
+    commands.add_parser("down", help="stop everything, also what runs in the background")
+    restart = commands.add_parser("restart", help="stop and start services, all by default")
+    restart.add_argument("service", nargs="*", help="redis, mail, agent, web, worker or beat")
+    commands.add_parser("status", help="show what runs; exit code 3 unless all does")
+    commands.add_parser("settings", help="show every setting and where its value comes from")
+    return parser
+
+
+def _up(settings: Settings, args: argparse.Namespace) -> int:
+    start = Start(settings, services.build(settings), follow=not args.detach)
+    return detach(start) if args.detach else start()
+
+
+def _down(settings: Settings, _args: argparse.Namespace) -> int:
+    run = place(settings).run
+    manager, running = run.manager(), run.services()
+    if manager is None and not running:
+        return _say("not running")
+    if manager is not None:
+        _end(manager)
+    stop_leftovers(place(settings))
+    left = [record.name for record in running if record.alive]
+    stopped = [record.name for record in running if record.name not in left]
+    _say(f"stopped {', '.join(stopped) or 'the manager'}")
+    return 1 if left else 0
+
+
+def _end(manager: Record) -> None:
+    send(manager.pid, signal.SIGTERM)
+    if not _within(STOP_DEADLINE, lambda: not manager.alive):
+        sys.stderr.write(f"the manager (pid {manager.pid}) does not answer; it is killed\n")
+        send(manager.pid, signal.SIGKILL)
+        _within(1.0, lambda: not manager.alive)
+
+
+def _restart(settings: Settings, args: argparse.Namespace) -> int:
+    run = place(settings).run
+    known = [service.name for service in services.build(settings) if not service.once]
+    if unknown := sorted(set(args.service) - set(known)):
+        return refuse(f"no service {name}; there are {', '.join(known)}" for name in unknown)
+    manager = run.manager()
+    if manager is None:
+        _say("not running; start it with: python -m app up")
+        return NOT_RUNNING
+    return _ask_restart(run, manager, args.service or known)
+
+
+def _ask_restart(run: RunDirectory, manager: Record, wanted: list[str]) -> int:
+    before = {name: record.pid for name in wanted if (record := run.read(name))}
+    run.request_restart(wanted)
+    send(manager.pid, signal.SIGUSR1)
+
+    def renewed(name: str) -> bool:
+        record = run.read(name)
+        return bool(record and record.state == "running" and record.pid != before.get(name))
+
+    if _within(RESTART_DEADLINE, lambda: all(map(renewed, wanted)) or not manager.alive):
+        done = [name for name in wanted if renewed(name)]
+        _say(f"restarted {', '.join(done)}")
+        return 0 if done == wanted else 1
+    return _failed([name for name in wanted if not renewed(name)])
+
+
+def _failed(left: list[str]) -> int:
+    sys.stderr.write(f"not running after {RESTART_DEADLINE:.0f} s: {', '.join(left)}\n")
+    return 1
+
+
+def _status(settings: Settings, _args: argparse.Namespace) -> int:
+    run, used, now = place(settings).run, memory(), time.time()
+    wanted = [service for service in services.build(settings) if not service.once]
+    rows = [_row(service, run.read(service.name), used, now) for service in wanted]
+    manager = run.manager()
+    head = [("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "ADDRESS")]
+    write(sys.stdout, table([*head, *rows]))
+    if manager is None and any(row[1] == "running" for row in rows):
+        _say("their manager was killed; python -m app down stops them, up starts anew")
+    return 0 if manager and all(row[1] == "running" for row in rows) else NOT_RUNNING
+
+
+def _row(
+    service: Service, record: Record | None, used: dict[int, int], now: float
+) -> tuple[str, ...]:
+    address = service.addresses[0].url if service.addresses else ""
+    if record is None or (record.pid and not record.alive):
+        return (service.name, "stopped", "", "", "", address)
+    if not record.alive:
+        return (service.name, record.state, "", "", "", address)
+    size = f"{used.get(record.pid, 0) / 1024**2:.0f} MiB"
+    return (service.name, record.state, str(record.pid), _uptime(now - record.since), size, address)
+
+
+def _uptime(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def _show_settings(settings: Settings, _args: argparse.Namespace) -> int:
+    rows = [(row.env, row.value, row.source, row.doc) for row in configuration.describe(settings)]
+    write(sys.stdout, table([("SETTING", "VALUE", "SOURCE", "MEANING"), *rows]))
+    return 0
+
+
+def _say(text: str) -> int:
+    write(sys.stdout, f"{text}\n")
+    return 0
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(POLL)
+    return True
+
+
+COMMANDS: dict[str, Callable[[Settings, argparse.Namespace], int]] = {
+    "up": _up,
+    "down": _down,
+    "restart": _restart,
+    "status": _status,
+    "settings": _show_settings,
+}
