@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 Event = MutableMapping[str, Any]
 
 QUIET_FOR = 60.0
+_FIRST = ("timestamp", "level", "event", "logger", "service")
 # Own handlers would write each line twice, past our chain.
-_CAPTURED = (
-    "gunicorn",
-    "gunicorn.error",
-    "gunicorn.access",
-    "celery",
-    "celery.task",
-    "py.warnings",
-)
+_CAPTURED = ("gunicorn.error", "gunicorn.access", "celery", "celery.task", "py.warnings")
+# At debug these tell about themselves, not about the service.
+_CHATTY = ("opentelemetry", "celery.utils.functional", "kombu", "amqp", "urllib3", "asyncio")
 
 
 def configure_logs(log_format: str = "auto", level: str = "info", service: str = "") -> None:
-    """Send all logging of this process, structlog's included, to stdout; `auto` asks the terminal."""
+    """Send all logging of the process to stdout, as `json`, `console` or by what stdout is."""
     logging.config.dictConfig(_config(log_format, level, service))
     logging.captureWarnings(capture=True)
     structlog.configure(
-        processors=[*_shared(service), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_shared(service),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
@@ -67,7 +67,10 @@ def _config(log_format: str, level: str, service: str) -> dict[str, Any]:
             }
         },
         "root": {"handlers": ["stdout"], "level": level.upper()},
-        "loggers": {name: dict(captured) for name in _CAPTURED},
+        "loggers": {
+            **{name: dict(captured) for name in _CAPTURED},
+            **{name: {"level": "INFO" if level == "debug" else "NOTSET"} for name in _CHATTY},
+        },
     }
 
 
@@ -117,11 +120,16 @@ def _redacted(_logger: Any, _method: str, event: Event) -> Event:
     return redact.fields(event)
 
 
+def _in_order(_logger: Any, _method: str, event: Event) -> Event:
+    return {key: event.pop(key) for key in _FIRST if key in event} | dict(event)
+
+
 def _json() -> list[structlog.types.Processor]:
     return [
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         _redacted,
+        _in_order,
         structlog.processors.JSONRenderer(default=repr),
     ]
 
@@ -142,7 +150,7 @@ def wants_colour() -> bool:
 
 
 class Rarely(logging.Filter):
-    """Lets each complaint of the OpenTelemetry SDK through once a minute: a collector may be down."""
+    """Lets each complaint of the OpenTelemetry SDK through once a minute, not at every try."""
 
     def __init__(self) -> None:
         super().__init__()

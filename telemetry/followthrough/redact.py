@@ -10,15 +10,18 @@ MASK = "********"
 DEPTH = 4
 
 _NAME = re.compile(
-    r"passw(or)?d|passphrase|secret|token|authorization|api[-_]?key|credential|cookie|private[-_]?key",
+    r"passw(or)?d|passphrase|secret|token|authorization|api[-_]?key|credential|cookie|"
+    r"private[-_]?key",
     re.IGNORECASE,
 )
 # Each pattern starts at a word's start only: tried at every character, a long word takes seconds.
-_IN_URL = re.compile(r"(?P<scheme>(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE)
+_IN_URL = re.compile(
+    r"(?P<scheme>(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE
+)
 _BEARER = re.compile(r"\b(?P<kind>Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _PAIR = re.compile(
     r"""(?P<key>(?<![\w-])["']?[\w-]*(?:password|passwd|secret|token|api[-_]?key)["']?\s*[=:]\s*)"""
-    r"""(?P<value>"[^"]*"|'[^']*'|[^\s,;&)}\]]+)""",
+    r"""(?P<value>"[^"]*"|'[^']*'|[^\s,;&)}\]"']+)""",
     re.IGNORECASE,
 )
 

@@ -14,13 +14,12 @@ __all__ = ["instrument", "uninstrument"]
 
 
 def instrument(settings: Settings) -> None:
-    """Listen to Celery's signals and start the stock instrumentor; a second call renews settings."""
+    """Listen to Celery's signals, the stock instrumentor too; a second call renews the settings."""
     from opentelemetry.instrumentation.celery import CeleryInstrumentor  # noqa: PLC0415
 
     critical.use(settings)
     # Ours speak while the task's span is current: after its start, before its end.
     execute.connect_end()
-    publish.connect_failure()
     if not CeleryInstrumentor().is_instrumented_by_opentelemetry:
         CeleryInstrumentor().instrument()
     execute.connect_start()
@@ -34,7 +33,7 @@ def uninstrument() -> None:
     from opentelemetry.instrumentation.celery import CeleryInstrumentor  # noqa: PLC0415
 
     disconnect()
-    publish.disconnect_failure()
+    publish.disconnect()
     noise.unsilence()
     if CeleryInstrumentor().is_instrumented_by_opentelemetry:
         CeleryInstrumentor().uninstrument()

@@ -12,7 +12,7 @@ from celery import signals
 from opentelemetry import trace
 
 from .. import names
-from ..outcome import decide
+from ..outcome import Outcome, decide
 from .signals import connect
 from .tell import logger, tell
 
@@ -56,10 +56,14 @@ def on_postrun(
     try:
         if state is None and _in_pool_child():
             # This child is dying; the worker's main process knows why and tells it.
+            span = trace.get_current_span()
+            span.set_status(trace.Status(trace.StatusCode.ERROR, "ended from outside"))
             return
         exception = retval if isinstance(retval, BaseException) else None
+        outcome = decide(state, exception)
+        _mark_span(outcome)
         tell(
-            decide(state, exception),
+            outcome,
             name=task.name,
             task_id=task_id,
             task=task,
@@ -69,6 +73,13 @@ def on_postrun(
         )
     finally:
         structlog.contextvars.reset_contextvars(**entry.tokens)
+
+
+def _mark_span(outcome: Outcome) -> None:
+    span = trace.get_current_span()
+    span.set_attribute("celery.outcome", outcome.kind)
+    if outcome.error_type:
+        span.set_attribute("error.type", outcome.error_type)
 
 
 def _pop(task_id: str) -> _Running | None:

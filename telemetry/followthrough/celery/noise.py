@@ -2,10 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+
+from celery.app import trace
+
+_ENDS = frozenset({"ignored", "rejected", "raised expected", "raised unexpected"})
+_REVOKED = "Discarding revoked task: %s[%s]"
+_TIMED_OUT = "Hard time limit (%ss) exceeded for %s[%s]"
+_TOLD = "_followthrough_told"
+
 
 def silence() -> None:
-    pass
+    """Keep out Celery's lines about ends that have a line of ours, and about receipt."""
+    for name, check in _CHECKS.items():
+        # A logger takes the same filter once only.
+        logging.getLogger(name).addFilter(check)
 
 
 def unsilence() -> None:
-    pass
+    """Undo `silence`."""
+    for name, check in _CHECKS.items():
+        logging.getLogger(name).removeFilter(check)
+
+
+def mark(exception: BaseException) -> None:
+    """Remember on the exception itself that it was told."""
+    with contextlib.suppress(AttributeError, TypeError):
+        setattr(exception, _TOLD, True)
+
+
+def _not_an_end(record: logging.LogRecord) -> bool:
+    if record.msg in (trace.LOG_SUCCESS, trace.LOG_RETRY):
+        return False
+    data = getattr(record, "data", None)
+    description = data.get("description") if isinstance(data, dict) else None
+    return description not in _ENDS
+
+
+def _not_a_receipt(record: logging.LogRecord) -> bool:
+    return record.msg != trace.LOG_RECEIVED or logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
+def _not_told(record: logging.LogRecord) -> bool:
+    if str(record.msg).startswith((_REVOKED, _TIMED_OUT)):
+        return False
+    first = record.args[0] if isinstance(record.args, tuple) and record.args else None
+    return not getattr(first, _TOLD, False)
+
+
+_CHECKS = {
+    "celery.app.trace": _not_an_end,
+    "celery.worker.strategy": _not_a_receipt,
+    "celery.worker.request": _not_told,
+}
