@@ -76,6 +76,10 @@ class Tail:
         if text:
             write(self._stream, text)
 
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
 
 def _prefix(name: str, number: int, *, colour: bool) -> str:
     # After the name every line starts without a colour that an earlier one left on.
@@ -95,6 +99,9 @@ class _Followed:
         data = self._file.read(CHUNK) or self._from_start()
         *lines, self._part = (self._part + data).split(b"\n")
         return "".join(f"{self._prefix}{line.decode(errors='replace')}\n" for line in lines)
+
+    def close(self) -> None:
+        self._file.close()
 
     def _from_start(self) -> bytes:
         # The file was cut while it was being followed.

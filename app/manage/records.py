@@ -51,6 +51,12 @@ class RunDirectory:
         self._lock = lock
         return True
 
+    def release(self) -> None:
+        """Be the manager no longer."""
+        if self._lock:
+            self._lock.close()
+        self._lock = None
+
     def write(self, record: Record) -> None:
         fields = dataclasses.asdict(record)
         pid = fields.pop("pid")

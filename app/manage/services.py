@@ -6,6 +6,7 @@ import importlib.util
 import platform
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGQUIT, SIGTERM
@@ -96,12 +97,12 @@ class Service:
         return STOPS.get(self.name, TERM)
 
 
-def build(settings: Settings) -> list[Service]:
-    """The services that these settings ask for, in the order in which they start.
+def build(settings: Settings, environ: Mapping[str, str] | None = None) -> list[Service]:
+    """The services that these settings, read from `environ`, ask for, in the order of their start.
 
     Raises LookupError with a sentence if a program is missing.
     """
-    given = {row.env for row in describe(settings) if row.source != "default"}
+    given = {row.env for row in describe(settings, environ) if row.source != "default"}
     services = [] if "CELERY_BROKER_URL" in given else [redis(settings)]
     services += [] if "SMTP_URL" in given else [mail(settings)]
     # Elsewhere the web process migrates as it starts.

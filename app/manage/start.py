@@ -42,14 +42,16 @@ class Start:
         run = self.place.run
         if not run.acquire():
             return refuse([self._running(), *ports.problems(self.services)])
-        stop_leftovers(self.place)
-        if problems := ports.problems(self.services):
-            return refuse(problems)
-        run.write(Record(MANAGER, os.getpid(), start_token(os.getpid()), RUNNING, time.time()))
         try:
+            stop_leftovers(self.place)
+            if problems := ports.problems(self.services):
+                return refuse(problems)
+            pid = os.getpid()
+            run.write(Record(MANAGER, pid, start_token(pid), RUNNING, time.time()))
             return self._serve(on_ready)
         finally:
             run.remove(MANAGER)
+            run.release()
 
     def _prepare(self) -> str | None:
         """Make the directories; the problem if that fails."""
@@ -83,6 +85,7 @@ class Start:
         self._say("all is stopped")
         if tail:
             tail.show()
+            tail.close()
         return code
 
     def _tail(self) -> Tail | None:
