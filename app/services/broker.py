@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 # runs or waits is given to a second worker.
 VISIBILITY_TIMEOUT = 2 * 60 * 60
 
-# A request has 2 s for all it asks of Redis: at most two of these waits, one for a connection that
-# has gone silent and one for its successor.
+# A request has 2 s for all it asks of Redis: at most one of these waits for the broker and one for
+# the result backend.
 WEB_TIMEOUT = 0.8
 # A worker waits longer, since nobody waits for it. It is well above the one second that its
 # blocking read (BRPOP) takes when there is no task.
 WORKER_TIMEOUT = 10.0
 
-# A request tries again once, for the connection that a restarted Redis has closed.
-_WEB_RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+# A request tries once: redis-py itself replaces a connection that a restarted Redis has closed, and
+# a publish that got no answer may have been taken, so that trying again could send a task twice.
+_WEB_RETRY = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 # What a worker publishes or stores is the outcome of work already done: worth a minute's patience.
 _WORKER_RETRY = {"max_retries": 30, "interval_start": 0, "interval_step": 0.5, "interval_max": 2}
 
