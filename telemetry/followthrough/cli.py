@@ -16,8 +16,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = load(Settings)
     except SettingsError as error:
-        print("followthrough: wrong settings:", file=sys.stderr)
-        print(*(f"  {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
+        lines = ["followthrough: wrong settings:", *(f"  {one}" for one in error.problems)]
+        sys.stderr.write("\n".join([*lines, ""]))
         return WRONG
     return {"agent": _agent, "settings": _settings}[command](settings)
 
@@ -27,9 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="followthrough", description="Telemetry for Flask and Celery."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser(
-        "agent", help="serve metrics, keep traces and deliver alerts for this host"
-    )
+    commands.add_parser("agent", help="serve metrics, keep traces and deliver alerts for this host")
     commands.add_parser("settings", help="show every setting, its value and where it came from")
     return parser
 
@@ -44,8 +42,11 @@ def _settings(settings: Settings) -> int:
     rows = [(row.env, row.value, row.source, row.doc) for row in describe(settings)]
     table = [("SETTING", "VALUE", "FROM", "MEANING"), *rows]
     widths = [max(len(row[column]) for row in table) for column in range(3)]
-    for *cells, doc in table:
-        print(*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), doc, sep="  ")
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)), doc])
+        for *cells, doc in table
+    ]
+    sys.stdout.write("\n".join([*lines, ""]))
     return 0
 
 

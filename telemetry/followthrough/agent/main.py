@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 import sqlite3
 import sys
@@ -12,6 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
+from .. import logs
 from ..alerts.build import build
 from ..alerts.dispatcher import Dispatcher
 from ..settings import Settings, SettingsError
@@ -22,8 +24,9 @@ from .server import Port, PortError, Server
 if TYPE_CHECKING:
     from ..console.store import Store
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("followthrough.agent")
 
+SERVICE = "followthrough-agent"
 WRONG = 2
 PRUNE_SECONDS = 60.0
 STOP_SECONDS = 1.0
@@ -35,11 +38,12 @@ def run(settings: Settings) -> int:
     2 with one line on stderr when it can't start: another agent runs, a port is taken, the state
     directory can't be written, a setting is wrong.
     """
+    logs.configure_logs(settings.log_format, settings.log_level, SERVICE)
     try:
         with _lock(settings.state_dir):
             return _serve(settings)
     except (Taken, PortError, SettingsError, OSError, sqlite3.Error) as error:
-        print(f"followthrough agent: {error}", file=sys.stderr)
+        sys.stderr.write(f"followthrough agent: {error}\n")
         return WRONG
 
 
@@ -64,9 +68,9 @@ def _serve(settings: Settings) -> int:
         stack.enter_context(_running("alerts", dispatcher.run, stop))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
-        log.info("agent ready: %s", ", ".join(f"{port.purpose} on {port.url}" for port in ports))
+        log.info("agent.ready", **{port.purpose: port.url for port in ports})
         server.run()
-    log.info("agent stopped")
+    log.info("agent.stopped")
     return 0
 
 
@@ -88,19 +92,11 @@ def _embedded(settings: Settings, stop: threading.Event) -> Iterator[list[Port]]
         max_age=settings.traces_max_age,
         max_bytes=settings.traces_max_bytes,
     )
-    host = settings.host
+    host, console = settings.host, create_console(store, settings.traces_endpoint)
     with contextlib.closing(store), _running("pruning", lambda s: _prune(store, s), stop):
         yield [
-            Port(
-                host, settings.otlp_port, "OTLP receiver", "FOLLOWTHROUGH_OTLP_PORT", Receiver(store)
-            ),
-            Port(
-                host,
-                settings.console_port,
-                "trace pages",
-                "FOLLOWTHROUGH_CONSOLE_PORT",
-                create_console(store, settings.traces_endpoint),
-            ),
+            Port(host, settings.otlp_port, "otlp", "FOLLOWTHROUGH_OTLP_PORT", Receiver(store)),
+            Port(host, settings.console_port, "traces", "FOLLOWTHROUGH_CONSOLE_PORT", console),
         ]
 
 
@@ -109,7 +105,7 @@ def _prune(store: Store, stop: threading.Event) -> None:
         try:
             store.prune()
         except sqlite3.Error as error:
-            log.warning("old traces could not be deleted: %s", error)
+            log.warning("traces.not_pruned", error=str(error))
         stop.wait(PRUNE_SECONDS)
 
 

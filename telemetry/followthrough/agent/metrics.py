@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from ..metrics import exposition
+
 PLAIN = "text/plain; charset=utf-8"
 
 
@@ -28,12 +29,4 @@ class Metrics:
             return "405 Method Not Allowed", PLAIN, b"use GET\n"
         if path == "/-/healthy":
             return "200 OK", PLAIN, b"ok\n"
-        return "200 OK", CONTENT_TYPE, _expose(self._state_dir)
-
-
-def _expose(state_dir: Path) -> bytes:
-    try:
-        from ..metrics.exposition import expose  # noqa: PLC0415
-    except ImportError:
-        return b""
-    return bytes(expose(state_dir))
+        return "200 OK", exposition.CONTENT_TYPE, exposition.expose(self._state_dir)

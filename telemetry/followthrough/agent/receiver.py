@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from google.rpc import status_pb2
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from ..console import otlp
 from ..console.store import Store
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("followthrough.agent")
 
 PATH = "/v1/traces"
 LIMIT = 32 * 1024**2
@@ -67,7 +67,7 @@ class Receiver:
         try:
             full = self._store.add(good)
         except sqlite3.Error as error:
-            log.warning("spans could not be stored: %s", error)
+            log.warning("spans.not_stored", error=str(error))
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"not stored: {error}") from error
         return _response(invalid=len(spans) - len(good), full=full)
 
@@ -107,7 +107,10 @@ def _unzipped(body: bytes) -> bytes:
 
 def _response(*, invalid: int, full: int) -> ExportTraceServiceResponse:
     response = ExportTraceServiceResponse()
-    reasons = {f"{invalid} with an invalid trace or span id": invalid, f"{full} of full traces": full}
+    reasons = {
+        f"{invalid} with an invalid trace or span id": invalid,
+        f"{full} of full traces": full,
+    }
     if invalid + full:
         response.partial_success.rejected_spans = invalid + full
         response.partial_success.error_message = ", ".join(r for r, n in reasons.items() if n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterable
@@ -64,13 +65,7 @@ class Server:
 
     def __init__(self, ports: list[Port]) -> None:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-        sockets = []
-        try:
-            for port in ports:
-                sockets.append(port.bind())
-        except PortError:
-            _close(sockets)
-            raise
+        sockets = _bound(ports)
         self._map: dict[int, Any] = {}
         self._stopping = False
         self._server = waitress.server.create_server(
@@ -99,9 +94,11 @@ class Server:
                 return
 
 
-def _close(sockets: list[socket.socket]) -> None:
-    for sock in sockets:
-        sock.close()
+def _bound(ports: list[Port]) -> list[socket.socket]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(port.bind()) for port in ports]
+        stack.pop_all()
+    return sockets
 
 
 def _by_port(applications: dict[str, Application]) -> Application:

@@ -39,7 +39,9 @@ def blueprint(store: Store) -> Blueprint:
 
     @api.errorhandler(ApiError)
     def _failed(error: ApiError) -> Response:
-        return _answer(None, errors=[{"code": error.status, "msg": error.message}], status=error.status)
+        return _answer(
+            None, errors=[{"code": error.status, "msg": error.message}], status=error.status
+        )
 
     @api.get("/services")
     def _services() -> Response:
@@ -92,6 +94,11 @@ def _by_id(store: Store, ids: list[str]) -> Response:
         if not spans
     ]
     return _answer([_document(spans) for spans in found.values() if spans], errors=errors or None)
+
+
+def failure(status: int, message: str) -> Response:
+    """An answer that says what went wrong."""
+    return _answer(None, errors=[{"code": status, "msg": message}], status=status)
 
 
 def _answer(data: Any, *, total: int = 0, errors: Any = None, status: int = 200) -> Response:

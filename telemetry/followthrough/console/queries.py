@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from .span import Span, Tag
 from .store import Store
@@ -80,7 +81,7 @@ def find(store: Store, query: Query) -> list[Summary]:
         )
         rows = connection.execute(text, (query.end, query.start, *values, query.limit)).fetchall()
         counts = "SELECT service, count(*) FROM spans WHERE trace_id = ? GROUP BY 1 ORDER BY 1"
-        return [Summary(*row, dict(connection.execute(counts, (row[0],)))) for row in rows]
+        return [Summary(*row, services=dict(connection.execute(counts, (row[0],)))) for row in rows]
 
 
 def _conditions(query: Query) -> tuple[str, list[object]]:
@@ -97,8 +98,9 @@ def _conditions(query: Query) -> tuple[str, list[object]]:
         spans["fits(s.body)"] = []
     if not spans:
         return "1", []
+    values = [value for own in spans.values() for value in own]
     inner = " AND ".join(["s.trace_id = traces.trace_id", *spans])
-    return f"EXISTS (SELECT 1 FROM spans s WHERE {inner})", sum(spans.values(), [])  # noqa: S608
+    return f"EXISTS (SELECT 1 FROM spans s WHERE {inner})", values  # noqa: S608
 
 
 def fits(span: Span, wanted: dict[str, str]) -> bool:
@@ -111,6 +113,8 @@ def fits(span: Span, wanted: dict[str, str]) -> bool:
 
 def as_text(tag: Tag) -> str:
     """A tag's value as people write it."""
+    if isinstance(tag.value, float):
+        return f"{tag.value:.17g}" if tag.value.is_integer() else repr(tag.value)
     return tag.value if isinstance(tag.value, str) else json.dumps(tag.value)
 
 

@@ -73,14 +73,14 @@ class Span:
     @classmethod
     def from_json(cls, text: str) -> Span:
         """The span that `to_json` wrote."""
-        *plain, tags, events, links, resource = json.loads(text)
-        return cls(
-            *plain,
-            _tags(tags),
-            [Event(time, name, _tags(own)) for time, name, own in events],
-            [Link(trace, span, _tags(own)) for trace, span, own in links],
-            _tags(resource),
-        )
+        values = dict(zip((field.name for field in fields(cls)), json.loads(text), strict=True))
+        values |= {
+            "tags": _tags(values["tags"]),
+            "events": [Event(time, name, _tags(own)) for time, name, own in values["events"]],
+            "links": [Link(trace, span, _tags(own)) for trace, span, own in values["links"]],
+            "resource": _tags(values["resource"]),
+        }
+        return cls(**values)
 
 
 def _tags(values: list[list[Any]]) -> list[Tag]:

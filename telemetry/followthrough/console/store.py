@@ -1,18 +1,19 @@
-"""The built-in trace store: one SQLite file, bounded by age and by size, oldest traces out first."""
+"""The built-in trace store: one SQLite file, bounded by age and by size."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import structlog
+
 from .span import Span
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("followthrough.console")
 
 VERSION = 1
 SPANS_PER_TRACE = 50_000
@@ -53,8 +54,7 @@ INSERT INTO operations VALUES(?,?,?,?)
 ON CONFLICT(service, name, kind) DO UPDATE SET seen = excluded.seen
 """
 OLDEST = (
-    "SELECT trace_id FROM traces ORDER BY received "
-    "LIMIT max(1, (SELECT count(*) FROM traces) / 20)"
+    "SELECT trace_id FROM traces ORDER BY received LIMIT max(1, (SELECT count(*) FROM traces) / 20)"
 )
 FORGET_OPERATIONS = (
     "DELETE FROM operations WHERE seen < coalesce((SELECT min(received) FROM traces), 9e999)"
@@ -117,7 +117,7 @@ class Store:
 
     def _begin_anew(self) -> sqlite3.Connection:
         aside = self.path.with_name(self.path.name + ".corrupt")
-        log.warning("the trace store is corrupt; set aside as %s, a new one begins", aside)
+        log.warning("traces.corrupt", set_aside=str(aside))
         with contextlib.suppress(FileNotFoundError):
             self.path.replace(aside)
         self._delete()
