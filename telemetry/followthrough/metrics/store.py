@@ -57,7 +57,7 @@ class Store:
         """What this process's slot holds; 0.0 where nothing is counted."""
         with self._lock:
             file = self._file(kind) if self._directory else None
-            return 0.0 if file is None else float(file.read_value(key)[0])
+            return 0.0 if file is None else file.value(key)
 
     def _file(self, kind: str) -> File | None:
         if self._pid != os.getpid():
@@ -78,7 +78,7 @@ class Store:
 
     def _release(self) -> None:
         for file in self._files.values():
-            file.close()
+            file.done()
         self._files.clear()
         if self._slot is not None:
             self._slot.close()

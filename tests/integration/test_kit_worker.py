@@ -1,0 +1,227 @@
+"""The kit in a real Celery worker: whatever ends a task, it is told once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from prometheus_client.parser import text_string_to_metric_families
+
+from followthrough.metrics.exposition import expose
+from tests.support import Program, python, redis_server, running, wait_for
+from tests.support.collector import Collector, collector
+
+pytestmark = pytest.mark.integration
+
+TERMINAL = re.compile(r"task\.(succeeded|failed|retried|ignored|rejected|revoked)")
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+HEADERS = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+LOSING = 30.0
+
+
+class Worker:
+    """A worker with its broker, its collector and its state directory."""
+
+    def __init__(
+        self, program: Program, url: str, state: Path, spans: Collector | None = None
+    ) -> None:
+        self.program = program
+        self.client = Celery("client", broker=url, backend=url)
+        self.client.conf.broker_connection_retry_on_startup = True
+        self.state = state
+        self.spans = spans
+
+    def send(self, name: str, *args: Any, **options: Any) -> str:
+        return str(self.client.send_task(name, args, headers=HEADERS, **options).id)
+
+    def lines(self) -> list[dict[str, Any]]:
+        texts = self.program.output().splitlines()
+        return [json.loads(text) for text in texts if text.startswith("{") and text.endswith("}")]
+
+    def ends(self, task_id: str) -> list[dict[str, Any]]:
+        return [
+            line
+            for line in self.lines()
+            if line.get("task_id") == task_id and TERMINAL.fullmatch(line["event"])
+        ]
+
+    def end(self, task_id: str, count: int = 1) -> dict[str, Any]:
+        """The last of exactly `count` terminal lines, once a later task has ended too."""
+        wait_for(lambda: len(self.ends(task_id)) >= count, f"end of {task_id}", LOSING)
+        after = self.send("kit.add", 1, 1)
+        wait_for(lambda: self.ends(after), "end of a later task", LOSING)
+        assert len(self.ends(task_id)) == count
+        return self.ends(task_id)[-1]
+
+    def counted(self, task: str) -> dict[tuple[str, str], float]:
+        found = {}
+        for family in text_string_to_metric_families(expose(self.state).decode()):
+            for sample in family.samples:
+                if sample.name == "celery_task_results_total" and sample.labels["task"] == task:
+                    key = sample.labels["outcome"], sample.labels["error_type"]
+                    found[key] = sample.value
+        return {key: value for key, value in found.items() if value}
+
+    def alerts(self, task_id: str) -> list[Any]:
+        files = (self.state / "alerts").glob("*.json")
+        return [a for a in map(_json, files) if a["task_id"] == task_id]
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+@contextlib.contextmanager
+def start(folder: Path, url: str, endpoint: str, **env: str) -> Iterator[tuple[Program, Path]]:
+    state = folder / "state"
+    argv = python("-m", "celery", "-A", "tests.support.kit_service:celery", "worker")
+    argv += ["-c", "2", "--without-gossip", "--without-mingle", "-l", "info"]
+    settings = {
+        "KIT_BROKER": url,
+        "FOLLOWTHROUGH_STATE_DIR": str(state),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        "FOLLOWTHROUGH_LOG_FORMAT": "json",
+        **env,
+    }
+    with running(argv, folder / "worker.log", settings) as program:
+        wait_for(lambda: "ready." in program.output(), "worker is ready", LOSING)
+        yield program, state
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    folder = tmp_path_factory.mktemp("kit")
+    with (
+        redis_server(folder) as (_redis, url),
+        collector() as spans,
+        start(folder, url, spans.endpoint) as (program, state),
+    ):
+        yield Worker(program, url, state, spans)
+
+
+def test_success_is_one_line_one_count_and_one_span(worker: Worker) -> None:
+    task_id = worker.send("kit.add", 2, 3)
+    line = worker.end(task_id)
+    assert line["event"] == "task.succeeded"
+    assert (line["task"], line["outcome"], line["service"]) == ("kit.add", "success", "kit")
+    assert line["trace_id"] == TRACE
+    assert 0 <= line["duration"] < 5
+    spans = wait_for(lambda: _spans(worker, task_id), "the task's span")
+    assert [span.name for span in spans] == ["run/kit.add"]
+    assert spans[0].trace_id.hex() == TRACE
+    assert spans[0].span_id.hex() == line["span_id"]
+
+
+def _spans(worker: Worker, task_id: str) -> list[Any]:
+    assert worker.spans is not None
+    return [
+        span
+        for span in list(worker.spans.spans)
+        if any(a.value.string_value == task_id for a in span.attributes)
+    ]
+
+
+def test_failure_is_one_line_with_its_traceback_one_count_and_one_alert(worker: Worker) -> None:
+    task_id = worker.send("kit.fail")
+    line = worker.end(task_id)
+    assert (line["event"], line["error_type"]) == ("task.failed", "ValueError")
+    assert "it broke" in line["exception"]
+    assert "raise ValueError" in line["exception"]
+    assert worker.counted("kit.fail") == {("failure", "ValueError"): 1}
+    assert [alert["trace_id"] for alert in worker.alerts(task_id)] == [TRACE]
+
+
+def test_retry_is_one_line_for_each_attempt(worker: Worker) -> None:
+    task_id = worker.send("kit.retry")
+    worker.end(task_id, count=2)
+    # The other pool process may be done with the next attempt before this one says so.
+    found = {line["event"]: line.get("error_type") for line in worker.ends(task_id)}
+    assert found == {"task.retried": "KeyError", "task.succeeded": None}
+    assert worker.counted("kit.retry") == {("retry", "KeyError"): 1, ("success", ""): 1}
+
+
+@pytest.mark.parametrize(
+    ("task", "event", "outcome"),
+    [
+        ("kit.ignore", "task.ignored", ("ignored", "")),
+        ("kit.reject", "task.rejected", ("rejected", "ValueError")),
+        ("kit.kill", "task.failed", ("failure", "WorkerLostError")),
+        ("kit.exit", "task.failed", ("failure", "WorkerLostError")),
+        ("kit.soft", "task.failed", ("failure", "SoftTimeLimitExceeded")),
+        ("kit.caught", "task.succeeded", ("success", "")),
+        ("kit.hard", "task.failed", ("failure", "TimeLimitExceeded")),
+    ],
+)
+def test_each_end_is_one_line_and_one_count(
+    worker: Worker, task: str, event: str, outcome: tuple[str, str]
+) -> None:
+    """Also ends that the task's own process can't tell, and those that Celery tells twice."""
+    task_id = worker.send(task)
+    line = worker.end(task_id)
+    assert (line["event"], line["task"], line["trace_id"]) == (event, task, TRACE)
+    assert line["duration"] is not None
+    assert worker.counted(task) == {outcome: 1}
+    if task in ("kit.kill", "kit.hard"):
+        assert len(worker.alerts(task_id)) == 1
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
+def test_a_revoked_running_task_is_one_line_and_one_count(worker: Worker, signal: str) -> None:
+    before = worker.counted("kit.wait").get(("revoked", ""), 0)
+    task_id = worker.send("kit.wait")
+    result = worker.client.AsyncResult(task_id)
+    inspect = worker.client.control.inspect(timeout=0.5)
+    wait_for(lambda: task_id in json.dumps(inspect.active() or {}), "the task runs")
+    result.revoke(terminate=True, signal=signal)
+    line = worker.end(task_id)
+    assert (line["event"], line["trace_id"]) == ("task.revoked", TRACE)
+    assert worker.counted("kit.wait") == {("revoked", ""): before + 1}
+
+
+def test_a_task_revoked_before_it_starts_is_one_line(worker: Worker) -> None:
+    task_id = "revoked-before-start"
+    assert worker.client.control.revoke(task_id, reply=True, timeout=2)
+    worker.send("kit.ignore", task_id=task_id)
+    line = worker.end(task_id)
+    assert (line["event"], line["outcome"]) == ("task.revoked", "revoked")
+
+
+def test_an_expired_task_is_one_line(worker: Worker) -> None:
+    task_id = worker.send("kit.ignore", expires=-5)
+    line = worker.end(task_id)
+    assert (line["event"], line["outcome"]) == ("task.revoked", "expired")
+
+
+def test_an_unregistered_task_is_one_line_and_counted_without_its_name(worker: Worker) -> None:
+    task_id = worker.send("kit.nobody_knows_me")
+    line = worker.end(task_id)
+    assert (line["event"], line["error_type"]) == ("task.failed", "NotRegistered")
+    assert line["task"] == "kit.nobody_knows_me"
+    assert worker.counted("kit.nobody_knows_me") == {}
+    assert worker.counted("__unknown__")[("failure", "NotRegistered")] >= 1
+
+
+def test_celerys_own_lines_about_ends_are_kept_out(worker: Worker) -> None:
+    worker.end(worker.send("kit.fail"))
+    worker.end(worker.send("kit.kill"))
+    events = [line["event"] for line in worker.lines()]
+    assert not [e for e in events if "succeeded in" in e or "raised unexpected" in e]
+    assert not [e for e in events if "Task handler raised error" in e or e.endswith("received")]
+
+
+def test_known_tasks_are_counted_from_zero(worker: Worker) -> None:
+    text = expose(worker.state).decode()
+    zero = 'celery_task_results_total{error_type="",outcome="failure",task="kit.never_sent"}'
+    assert zero.replace("kit.never_sent", "kit.add") + " 0.0" in text
+
+
+def test_nothing_went_wrong_inside_telemetry(worker: Worker) -> None:
+    worker.end(worker.send("kit.add", 1, 1))
+    assert "telemetry.error" not in worker.program.output()
+    assert "Signal handler" not in worker.program.output()

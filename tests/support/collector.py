@@ -1,0 +1,76 @@
+"""A collector for tests: takes OTLP over HTTP and keeps the spans, or hangs."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+
+class Collector:
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+        self.services: set[str] = set()
+        self.requests = 0
+        self.hanging = False
+        self.released = threading.Event()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server.daemon_threads = True
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def named(self, name: str) -> list[Any]:
+        return [span for span in list(self.spans) if span.name == name]
+
+    def take(self, body: bytes) -> None:
+        message = ExportTraceServiceRequest.FromString(body)
+        for resource in message.resource_spans:
+            for attribute in resource.resource.attributes:
+                if attribute.key == "service.name":
+                    self.services.add(attribute.value.string_value)
+            for scope in resource.scope_spans:
+                self.spans.extend(scope.spans)
+
+    def _handler(collector) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                collector.requests += 1
+                if collector.hanging:
+                    collector.released.wait(60)
+                    return
+                collector.take(body)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_args: object) -> None:
+                pass
+
+        return Handler
+
+
+@contextlib.contextmanager
+def collector() -> Iterator[Collector]:
+    """A collector on a port of its own."""
+    running = Collector()
+    thread = threading.Thread(target=running.server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield running
+    finally:
+        running.released.set()
+        running.server.shutdown()
+        running.server.server_close()
+        thread.join(5)

@@ -1,0 +1,110 @@
+"""A Celery worker and a Flask app that know the kit only, run by the kit's integration tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from flask import Flask
+
+import followthrough
+
+followthrough.configure("kit")
+broker = os.environ["KIT_BROKER"]
+celery = Celery("kit", broker=broker, backend=broker)
+celery.conf.update(
+    broker_connection_retry_on_startup=True,
+    worker_prefetch_multiplier=1,
+    task_default_retry_delay=0,
+    worker_max_tasks_per_child=int(os.environ.get("KIT_TASKS_PER_CHILD", "0")) or None,
+    worker_proc_alive_timeout=30,
+)
+followthrough.instrument_celery()
+web = Flask("kit")
+followthrough.instrument_flask(web)
+never = threading.Event()
+
+
+@celery.task(name="kit.add")
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@celery.task(name="kit.fail", critical=True)
+def fail() -> None:
+    raise ValueError("it broke")
+
+
+@celery.task(name="kit.retry", bind=True, max_retries=1)
+def retry(self: Any) -> str:
+    if self.request.retries == 0:
+        raise self.retry(exc=KeyError("not yet"), countdown=0)
+    return "done"
+
+
+@celery.task(name="kit.ignore")
+def ignore() -> None:
+    raise Ignore
+
+
+@celery.task(name="kit.reject", acks_late=True)
+def reject() -> None:
+    raise Reject(ValueError("no"), requeue=False)
+
+
+@celery.task(name="kit.kill", critical=True)
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@celery.task(name="kit.exit")
+def leave() -> None:
+    sys.exit(3)
+
+
+@celery.task(name="kit.soft", soft_time_limit=1)
+def soft() -> None:
+    never.wait(30)
+
+
+@celery.task(name="kit.caught", soft_time_limit=1)
+def caught() -> str:
+    with contextlib.suppress(SoftTimeLimitExceeded):
+        never.wait(30)
+    return "in time"
+
+
+@celery.task(name="kit.hard", time_limit=1, critical=True)
+def hard() -> None:
+    # Deaf to SIGTERM, so the pool has to kill it.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        never.wait(0.2)
+
+
+@celery.task(name="kit.wait")
+def wait() -> None:
+    never.wait(60)
+
+
+@web.get("/add/<int:a>")
+def add_route(a: int) -> dict[str, str]:
+    return {"task_id": add.delay(a, 1).id}
+
+
+@web.get("/fail")
+def fail_route() -> str:
+    raise ValueError("the page broke")
+
+
+@web.get("/stream")
+def stream_route() -> Any:
+    return (f"{n}\n" for n in range(3))
