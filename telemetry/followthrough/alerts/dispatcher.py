@@ -59,15 +59,15 @@ class Dispatcher:
         ]
         for thread in threads:
             thread.start()
-        while not stop.wait(_safely(self._prune)):
-            pass
+        while not stop.is_set():
+            stop.wait(_safely(self._prune))
         end = time.monotonic() + JOIN
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
 
     def _serve(self, lane: Lane, stop: threading.Event) -> None:
-        while not stop.wait(_safely(lambda: lane.step(self._clock()))):
-            pass
+        while not stop.is_set():
+            stop.wait(_safely(lambda: lane.step(self._clock())))
 
     def _prune(self) -> float:
         self._progress.prune()

@@ -63,18 +63,19 @@ class WebhookNotifier:
         _judge(status, after)
 
     def _headers(self, message_id: str, body: bytes) -> dict[str, str]:
+        now = int(time.time())
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "followthrough",
             "Connection": "close",
             "webhook-id": message_id,
-            "webhook-timestamp": str(int(time.time())),
+            "webhook-timestamp": str(now),
         }
         if self._target.authorization:
             headers["Authorization"] = self._target.authorization
         if self._keys:
-            signed = f"{message_id}.{headers['webhook-timestamp']}.".encode() + body
-            headers["webhook-signature"] = " ".join(_sign(key, signed) for key in self._keys)
+            signatures = [sign(key, message_id, now, body) for key in self._keys]
+            headers["webhook-signature"] = " ".join(signatures)
         return headers
 
 
@@ -139,7 +140,9 @@ def _basic(user: str | None, password: str | None) -> str | None:
     return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
-def _sign(key: bytes, signed: bytes) -> str:
+def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
+    """One Standard Webhooks signature; `timestamp` in unix seconds."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
     digest = hmac.new(key, signed, hashlib.sha256).digest()
     return "v1," + base64.b64encode(digest).decode()
 
@@ -151,8 +154,11 @@ def _post(
     sock = socket.create_connection((target.host, target.port), left)
     with _ended_at(sock, deadline), contextlib.closing(_connection(target, sock)) as connection:
         connection.request("POST", target.path, body, headers)
-        response = connection.getresponse()
-        return response.status, response.getheader("Retry-After")
+        with connection.getresponse() as response:
+            if time.monotonic() >= deadline:
+                # Cut off amid the headers, an answer still looks whole.
+                raise TimeoutError
+            return response.status, response.getheader("Retry-After")
 
 
 def _connection(target: Target, sock: socket.socket) -> http.client.HTTPConnection:
