@@ -62,13 +62,7 @@ def _processor(settings: Settings) -> SpanProcessor | None:
     from .exporter import Exporter, Processor  # noqa: PLC0415
 
     delay = None if os.environ.get("OTEL_BSP_SCHEDULE_DELAY") else SCHEDULE_MILLIS
-    return Processor(Exporter(endpoint(settings)), schedule_delay_millis=delay)
-
-
-def endpoint(settings: Settings) -> str:
-    """The full address spans are posted to."""
-    base = settings.traces_endpoint.removesuffix("/")
-    return os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or f"{base}/v1/traces"
+    return Processor(Exporter(settings.traces_endpoint), schedule_delay_millis=delay)
 
 
 def finish(seconds: float) -> None:
