@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from followthrough.alerts import spool
 from followthrough.alerts.alert import new_alert
 
 
@@ -25,3 +26,15 @@ def make_alert():
         return new_alert(**{**defaults, **members})
 
     return make
+
+
+@pytest.fixture
+def write(tmp_path, make_alert):
+    """Spools an alert and returns its id."""
+
+    def write(**members):
+        alert = make_alert(**members)
+        assert spool.write(tmp_path, alert)
+        return alert.id
+
+    return write

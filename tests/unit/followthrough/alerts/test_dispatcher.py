@@ -2,56 +2,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from followthrough.alerts import dispatcher as module
-from followthrough.alerts import spool
 from followthrough.alerts.dispatcher import Dispatcher
 from followthrough.alerts.notifiers import Refused, Retry
-from tests.support import wait_for
-
-
-class Fake:
-    """Takes alerts, or answers with what `answers` holds for the next calls."""
-
-    def __init__(self, name="fake", *answers):
-        self.name = name
-        self.answers = list(answers)
-        self.took = []
-        self.tried = []
-
-    def notify(self, alert):
-        self.tried.append(alert.id)
-        answer = self.answers.pop(0) if self.answers else None
-        if answer:
-            raise answer
-        self.took.append(alert.id)
-
-
-class Hanging(Fake):
-    """Never answers until released."""
-
-    def __init__(self, name):
-        super().__init__(name)
-        self.released = threading.Event()
-
-    def notify(self, alert):
-        super().notify(alert)
-        self.released.wait(30)
-
-
-@pytest.fixture
-def write(tmp_path, make_alert):
-    def write(**members):
-        alert = make_alert(**members)
-        assert spool.write(tmp_path, alert)
-        return alert.id
-
-    return write
+from tests.support.alerts import Fake, left, names
 
 
 def make(state_dir, *notifiers):
@@ -64,18 +23,6 @@ def drain(dispatcher, now=0.0):
         if wait := dispatcher.step(now):
             return wait
     raise AssertionError("the dispatcher never rests")
-
-
-def names(folder: Path):
-    return sorted(path.name for path in folder.glob("*.json")) if folder.exists() else []
-
-
-def left(state_dir):
-    """What waits, was sent, failed, and has progress, by the number of files."""
-    folder = state_dir / "alerts"
-    progress = list((folder / "progress").glob("*"))
-    ends = [names(folder), names(folder / "sent"), names(folder / "failed")]
-    return [len(end) for end in ends] + [len(progress)]
 
 
 def test_every_notifier_gets_every_alert_once(tmp_path, write):
@@ -278,65 +225,3 @@ def test_an_unforeseen_error_of_a_notifier_is_retried_and_its_text_stays_out(tmp
     assert [line["reason"] for line in lines if line["event"] == "alert.retried"] == [
         "RuntimeError"
     ]
-
-
-@pytest.fixture
-def run():
-    """Runs dispatchers in threads that end with the test."""
-    stop = threading.Event()
-    threads = []
-
-    def run(dispatcher):
-        threads.append(threading.Thread(target=dispatcher.run, args=(stop,)))
-        threads[-1].start()
-        return stop, threads[-1]
-
-    yield run
-    stop.set()
-    for thread in threads:
-        thread.join(5)
-        assert not thread.is_alive()
-
-
-def test_run_removes_what_earlier_runs_left_behind(tmp_path, write, run):
-    write()
-    stale = tmp_path / "alerts" / "progress" / "msg_gone"
-    stale.mkdir(parents=True)
-    run(make(tmp_path, Fake("fake"), Fake("dead", *[Retry("down")] * 50)))
-    wait_for(lambda: not stale.exists(), "the stale progress goes")
-    wait_for(lambda: left(tmp_path)[3] == 1, "the live progress stays")
-
-
-def test_run_delivers_what_comes_later_beside_a_hanging_notifier(tmp_path, write, run):
-    hanging, alive = Hanging("hanging"), Fake("alive")
-    run(make(tmp_path, hanging, alive))
-    first = write()
-    wait_for(lambda: hanging.tried == [first], "the hanging notifier has the first alert")
-    second = write()
-    wait_for(lambda: alive.took == [first, second], "the other one delivers both")
-    assert hanging.tried == [first]
-    hanging.released.set()
-
-
-def test_run_stops_in_about_a_second_while_a_notifier_hangs(tmp_path, write, run):
-    hanging = Hanging("hanging")
-    stop, thread = run(make(tmp_path, hanging))
-    write()
-    wait_for(lambda: hanging.tried, "the notifier hangs")
-    stop.set()
-    thread.join(2.5)
-    assert not thread.is_alive()
-    hanging.released.set()
-    wait_for(lambda: left(tmp_path)[1] == 1, "what was in flight ends")
-
-
-def test_run_outlives_a_broken_spool(tmp_path, make_alert, run, monkeypatch):
-    monkeypatch.setattr(module, "TROUBLE_WAIT", 0.05)
-    (tmp_path / "alerts").write_text("not a folder")
-    fake = Fake()
-    with capture_logs() as lines:
-        run(make(tmp_path, fake))
-        wait_for(lambda: [line for line in lines if "failed" in line["event"]], "it complains")
-        (tmp_path / "alerts").unlink()
-        spool.write(tmp_path, make_alert())
-        wait_for(lambda: fake.took, "it delivers once the spool is whole")
