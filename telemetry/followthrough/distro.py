@@ -15,7 +15,6 @@ class FollowthroughDistro(BaseDistro):
 
     def _configure(self, **_: Any) -> None:
         os.environ.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-        os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
 
     def load_instrumentor(self, entry_point: Any, **kwargs: Any) -> None:
         """Start one instrumentor; a package that isn't installed raises ModuleNotFoundError."""

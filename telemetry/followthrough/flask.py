@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 import secrets
 import time
@@ -47,8 +46,6 @@ class _Request:
 
 def instrument(app: Flask) -> None:
     """Trace `app` with the stock instrumentor, and log and count its requests."""
-    # The stock instrumentor's default are the attribute names of before 2023.
-    os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
     from opentelemetry.instrumentation.flask import FlaskInstrumentor  # noqa: PLC0415
 
     if not getattr(app, "_is_instrumented_by_opentelemetry", False):

@@ -29,6 +29,8 @@ class _Current:
 
 def configure(service: str, settings: Settings) -> None:
     """Set the global tracer provider, unless tracing is off or the host has set one."""
+    # Read by the first instrumentor; without it attributes have the names of before 2023.
+    os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
     if settings.sdk_disabled or not isinstance(
         trace.get_tracer_provider(), trace.ProxyTracerProvider
     ):
