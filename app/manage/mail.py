@@ -19,6 +19,11 @@ from app import settings as configuration
 
 HOST = "127.0.0.1"
 KEPT = 1000  # mails; the oldest go first
+# So that failures can be tried: mail to these domains is refused, for good or for now.
+REFUSALS = {
+    "refused.example.com": "550 5.1.1 There is no such mailbox (this domain refuses all mail)",
+    "busy.example.com": "450 4.2.1 The mailbox is busy (this domain always says so)",
+}
 
 
 class Files:
@@ -28,6 +33,14 @@ class Files:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.kept = kept
+
+    async def handle_RCPT(  # noqa: N802
+        self, _server: Any, _session: Any, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        refusal = REFUSALS.get(address.rpartition("@")[2].lower())
+        if refusal is None:
+            envelope.rcpt_tos.append(address)
+        return refusal or "250 2.1.5 OK"
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Envelope) -> str:  # noqa: N802
         try:

@@ -101,6 +101,33 @@ def test_a_failed_task_says_why(service):
     assert "550" in status["error"]
 
 
+def test_a_failed_critical_task_is_one_alert(tmp_path, httpserver):
+    """The webhook gets one message that names task, error and trace; the log has the same one."""
+    httpserver.expect_request("/hook", method="POST").respond_with_data("", 204)
+    env = {
+        "FOLLOWTHROUGH_CRITICAL_TASKS": "tasks.send_*",
+        "FOLLOWTHROUGH_ALERT_NOTIFIERS": "log,webhook",
+        "FOLLOWTHROUGH_ALERT_WEBHOOK_URL": httpserver.url_for("/hook"),
+    }
+    with running_service(tmp_path / "state", **env) as (service, program):
+        good, bad = service.send_email(), service.send_email("nobody@refused.example.com")
+        service.ended(good.body["task_id"])
+        service.ended(bad.body["task_id"])
+        wait_for(lambda: httpserver.log, "the alert arrives")
+        wait_for(lambda: alerts_of(program), "the alert is logged")
+        program.stop()
+        assert [line["task_id"] for line in alerts_of(program)] == [bad.body["task_id"]]
+    (alert,) = [json.loads(request.data)["data"] for request, _ in httpserver.log]
+    assert alert["task"] == "tasks.send_email"
+    assert alert["task_id"] == bad.body["task_id"]
+    assert alert["trace_id"] == bad.body["trace_id"]
+    assert "550" in alert["message"]
+
+
+def alerts_of(program):
+    return [line for line in log_lines(program) if line["event"] == "alert"]
+
+
 def test_an_unknown_task_is_not_pending_for_ever(service):
     """An id that was never handed out is a 404 problem."""
     service, _ = service
