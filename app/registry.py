@@ -27,13 +27,13 @@ def publish(signature: Signature) -> AsyncResult:
     ask_result_backend()
     root = signature.freeze()
     ids = task_ids(root)
-    _remember(ids, str(signature.task), root.id)
+    remember(ids, str(signature.task), root.id)
     try:
         with current_app.extensions["breakers"]["broker"]():
             return signature.apply_async()
     except Exception:
         # Nobody was told these ids.
-        _forget(ids)
+        forget(ids)
         raise
 
 
@@ -60,7 +60,8 @@ def task_ids(result: Any) -> list[str]:
     return list(ids)
 
 
-def _remember(ids: list[str], name: str, root_id: str) -> None:
+def remember(ids: list[str], name: str, root_id: str) -> None:
+    """Keep these ids for as long as their results live."""
     now = datetime.now(UTC)
     shared = {
         "name": name,
@@ -72,7 +73,7 @@ def _remember(ids: list[str], name: str, root_id: str) -> None:
         session.execute(insert(TaskRecord), [{"id": each, **shared} for each in ids])
 
 
-def _forget(ids: list[str]) -> None:
+def forget(ids: list[str]) -> None:
     with db.session() as session:
         session.execute(delete(TaskRecord).where(TaskRecord.id.in_(ids)))
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from flask import request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from app.errors import InvalidError
+
+
+def _writable(text: str) -> str:
+    # JSON can spell half a surrogate pair, which no encoding can write.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("Holds half a surrogate pair.") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_writable)]
 
 
 class Body(BaseModel):

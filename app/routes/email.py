@@ -21,9 +21,11 @@ LONGEST_SUBJECT = 998  # characters, the longest line of a mail
 def _address(text: str) -> str:
     try:
         # Whether the domain takes mail is the mail server's to say, not a look-up's in a request.
-        return validate_email(text, check_deliverability=False).normalized
+        valid = validate_email(text, check_deliverability=False, strict=True)
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
+    # Any mail server can read a domain in ASCII.
+    return f"{valid.local_part}@{valid.ascii_domain}"
 
 
 def _one_line(text: str) -> str:
@@ -47,7 +49,7 @@ class Mail(body.Body):
         AfterValidator(_one_line),
         AfterValidator(_not_blank),
     ]
-    body: Annotated[str, AfterValidator(_not_blank)]
+    body: Annotated[body.Text, AfterValidator(_not_blank)]
 
 
 @blueprint.post("/send-email")

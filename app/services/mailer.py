@@ -43,7 +43,7 @@ class Mail:
 def send(mail: Mail, settings: Settings) -> None:
     """Hand `mail` to the server of SMTP_URL; raises RefusedError or UnavailableError."""
     server = urlsplit(settings.smtp_url)
-    with _span(server), _told_apart(), _connection(server) as smtp:
+    with _span(server), told_apart(), _connection(server) as smtp:
         smtp.send_message(_message(mail, settings.mail_from))
 
 
@@ -108,7 +108,7 @@ def _say_goodbye(smtp: smtplib.SMTP) -> None:
 
 
 @contextmanager
-def _told_apart() -> Iterator[None]:
+def told_apart() -> Iterator[None]:
     """Turn what smtplib raises into RefusedError or UnavailableError."""
     try:
         yield

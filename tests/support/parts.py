@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from aiosmtpd.controller import Controller
 
@@ -114,7 +114,7 @@ class MailServer:
     def url(self) -> str:
         return f"smtp://127.0.0.1:{self._controller.port}"
 
-    def __enter__(self) -> MailServer:
+    def __enter__(self) -> Self:
         self._controller.start()
         return self
 
