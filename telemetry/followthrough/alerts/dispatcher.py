@@ -20,6 +20,8 @@ from .notifiers import Notifier, Refused, Retry
 from .progress import Progress
 
 POLL = 0.5
+# A look at thousands of alerts takes long; resting as many times as long keeps it at 2 % of a core.
+REST = 50.0
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
 LONGEST_ASKED_WAIT = 3600.0
@@ -45,7 +47,7 @@ class Dispatcher:
     ) -> None:
         self._clock = clock
         self._progress = Progress(state_dir, [notifier.name for notifier in notifiers])
-        self._lanes = [Lane(notifier, self._progress, jitter) for notifier in notifiers]
+        self._lanes = [Lane(notifier, self._progress, clock, jitter) for notifier in notifiers]
 
     def step(self, now: float) -> float:
         """Let each notifier try one alert; the seconds until another step has something to do."""
@@ -86,10 +88,17 @@ def _safely(work: Callable[[], float]) -> float:
 class Lane:
     """One notifier and its alerts; after a failure all of them wait, and the next one is tried."""
 
-    def __init__(self, notifier: Notifier, progress: Progress, jitter: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        notifier: Notifier,
+        progress: Progress,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
         self.name = notifier.name
         self._notifier = notifier
         self._progress = progress
+        self._clock = clock
         self._jitter = jitter
         self._queue: deque[Path] = deque()
         self._failures = 0
@@ -99,12 +108,16 @@ class Lane:
         """Try one alert if the time has come; the seconds to wait before the next step."""
         if now < self._not_before:
             return self._not_before - now
+        rest = 0.0 if self._queue else self._look()
         if not self._queue:
-            self._queue.extend(self._progress.waiting_for(self.name))
-        if not self._queue:
-            return POLL
+            return rest
         self._deliver(self._queue.popleft(), now)
         return max(0.0, self._not_before - now)
+
+    def _look(self) -> float:
+        start = self._clock()
+        self._queue.extend(self._progress.waiting_for(self.name))
+        return max(POLL, REST * (self._clock() - start))
 
     def _deliver(self, path: Path, now: float) -> None:
         alert = self._read(path)

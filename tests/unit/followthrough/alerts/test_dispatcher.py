@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -36,6 +37,12 @@ def test_every_notifier_gets_every_alert_once(tmp_path, write):
 def test_with_nothing_to_do_it_rests(tmp_path):
     assert make(tmp_path, Fake()).step(0.0) == module.POLL
     assert make(tmp_path).step(0.0) == module.POLL
+
+
+def test_after_a_long_look_for_alerts_it_rests_long(tmp_path):
+    seconds = itertools.count()
+    dispatcher = Dispatcher(tmp_path, [Fake()], clock=lambda: float(next(seconds)))
+    assert dispatcher.step(0.0) == module.REST
 
 
 def test_a_failed_delivery_is_repeated_with_the_same_id(tmp_path, write):
