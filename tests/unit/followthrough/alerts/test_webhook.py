@@ -138,11 +138,12 @@ def silent(_sock, over):
 
 
 def dripping(sock, over):
-    answer = iter(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 10_000)
-    while not over.wait(0.02):
+    for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 200:
         try:
-            sock.send(bytes([next(answer)]))
+            sock.send(bytes([byte]))
         except OSError:
+            return
+        if over.wait(0.02):
             return
 
 
