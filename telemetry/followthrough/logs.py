@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 from opentelemetry import trace
@@ -60,8 +60,7 @@ def _config(log_format: str, level: str, service: str) -> dict[str, Any]:
         "filters": {"telemetry": {"()": Rarely}},
         "handlers": {
             "stdout": {
-                "class": "logging.StreamHandler",
-                "stream": "ext://sys.stdout",
+                "()": Stdout,
                 "formatter": "followthrough",
                 "filters": ["telemetry"],
             }
@@ -147,6 +146,17 @@ def wants_colour() -> bool:
     if os.environ.get("NO_COLOR"):
         return False
     return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
+
+
+class Stdout(logging.StreamHandler[TextIO]):
+    """Writes to what sys.stdout is at that moment, as a test or a daemon may have replaced it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stdout
 
 
 class Rarely(logging.Filter):

@@ -6,7 +6,6 @@ import functools
 import json
 import math
 import platform
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -15,11 +14,11 @@ from typing import Any
 
 from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
-from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.utils import floatToGoString
 
+from . import file
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-BROKEN = (OSError, RuntimeError, ValueError, TypeError, struct.error, IndexError)
 KINDS = ("counter", "histogram")
 
 Labels = tuple[tuple[str, str], ...]
@@ -50,7 +49,7 @@ def expose(state_dir: Path) -> bytes:
     for path in sorted((state_dir / "metrics").glob("*.db")):
         try:
             samples = _read(path)
-        except BROKEN:
+        except (OSError, *file.BROKEN):
             _Errors.total += 1
             continue
         _merge(families, path.name.split("_")[0], samples)
@@ -68,10 +67,7 @@ class _Registry:
 def _read(path: Path) -> list[tuple[tuple[str, str, str, Labels], float]]:
     if path.name.split("_")[0] not in KINDS:
         raise ValueError(f"no metrics file: {path.name}")
-    samples = [
-        (_parse(key), float(value))
-        for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path))
-    ]
+    samples = [(_parse(key), value) for key, value in file.read(path)]
     if not all(math.isfinite(value) and value >= 0 for _, value in samples):
         raise ValueError(f"impossible values in {path.name}")
     return samples

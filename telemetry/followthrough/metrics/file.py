@@ -13,7 +13,19 @@ from prometheus_client.mmap_dict import MmapedDict
 SIZE = 1 << 16
 # A fresh file: how many bytes are used, the header only.
 HEADER = struct.pack("ii", 8, 0)
-BROKEN = (RuntimeError, ValueError, struct.error, IndexError)
+USED = struct.Struct("i")
+# What reading a damaged file can raise; OSError, where it can't be read at all, is another matter.
+BROKEN = (RuntimeError, ValueError, TypeError, struct.error, IndexError)
+
+
+def read(path: Path) -> list[tuple[str, float]]:
+    """All keys and values of a file; raises one of BROKEN where it is damaged, or OSError."""
+    with path.open("rb") as opened:
+        (used,) = USED.unpack(opened.read(USED.size))
+    if used < USED.size:
+        raise ValueError(f"{path.name} says that {used} bytes are used")
+    values = MmapedDict.read_all_values_from_file(str(path))
+    return [(key, float(value)) for key, value, _, _ in values]
 
 
 class File(MmapedDict):
@@ -28,11 +40,11 @@ class File(MmapedDict):
         if not path.exists():
             _make(path)
         try:
-            return cls(str(path))
+            read(path)
         except BROKEN:
             path.replace(path.with_suffix(".broken"))
             _make(path)
-            return cls(str(path))
+        return cls(str(path))
 
     def add(self, key: str, amount: float) -> None:
         """Add to a number, made at zero where it is new; raises OSError on a full disk."""

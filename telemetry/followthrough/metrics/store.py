@@ -95,6 +95,6 @@ class Store:
 current = Store()
 
 
-def use(state_dir: Path) -> None:
-    """Count in the files below `state_dir` from now on."""
+def use(state_dir: Path | None) -> None:
+    """Count in the files below `state_dir` from now on; None counts nowhere."""
     current.use(state_dir)

@@ -1,0 +1,278 @@
+"""Counts are right over threads, forks, deaths and whatever a disk does."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import prometheus_client
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from followthrough import metrics
+from followthrough.metrics import catalogue, exposition, file, labels, slots, store
+from followthrough.metrics.exposition import expose
+from followthrough.outcome import Outcome
+from followthrough.testing import Captured
+from tests.support import HOME, program_env
+
+FORKS = """
+import os, sys
+from pathlib import Path
+from followthrough import metrics
+metrics.use(Path(sys.argv[1]))
+def count(times):
+    for _ in range(times):
+        metrics.count_published("t", "q")
+count(5)
+for child in range(3):
+    if os.fork() == 0:
+        count(7)
+        if child == 0 and os.fork() == 0:
+            count(11)
+            os._exit(0)
+        if child == 0:
+            os.wait()
+        os._exit(0)
+for _ in range(3):
+    os.wait()
+count(2)
+"""
+
+
+def run(code: str, *args: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args],
+        env=program_env({}),
+        cwd=HOME,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_a_request_is_counted_under_its_route(told: Captured) -> None:
+    metrics.observe_request("GET", "/users/<id>", 200, 0.03)
+    metrics.observe_request("GET", "/users/<id>", 200, 0.3)
+    name = "http_server_request_duration_seconds"
+    assert told.metric(f"{name}_count", http_route="/users/<id>") == 2
+    assert told.metric(f"{name}_sum") == pytest.approx(0.33)
+    buckets = [told.metric(f"{name}_bucket", le=le) for le in ("0.025", "0.05", "0.5", "+Inf")]
+    assert buckets == [0, 1, 2, 2]
+
+
+def test_a_task_is_counted_by_its_outcome(told: Captured) -> None:
+    metrics.observe_task("t", Outcome("failure", "ValueError"), 2.0)
+    metrics.observe_task("t", Outcome("failure", "WorkerLostError"), None)
+    assert told.metric("celery_task_results_total", outcome="failure") == 2
+    assert told.metric("celery_task_results_total", error_type="ValueError") == 1
+    assert told.metric("celery_task_duration_seconds_count", outcome="failure") == 1
+
+
+def test_known_tasks_are_there_at_zero(told: Captured) -> None:
+    metrics.announce(["new.task"])
+    text = expose(told.settings.state_dir).decode()
+    assert 'celery_task_results_total{error_type="",outcome="failure",task="new.task"} 0.0' in text
+
+
+def test_forks_lose_and_double_nothing(tmp_path: Path) -> None:
+    """Counted by a parent before and after it forked, three children and a grandchild."""
+    run(FORKS, str(tmp_path))
+    text = expose(tmp_path).decode()
+    assert 'celery_tasks_published_total{queue="q",task="t"} 39.0' in text
+
+
+def test_slots_of_the_dead_are_used_again_and_keep_their_counts(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from followthrough import metrics;"
+        "metrics.use(Path(sys.argv[1])); metrics.count_published('t', 'q')"
+    )
+    for _ in range(4):
+        run(code, str(tmp_path))
+    assert [path.name for path in (tmp_path / "metrics").iterdir()] == ["counter_0.db"]
+    assert "} 4.0" in expose(tmp_path).decode()
+
+
+def test_a_held_slot_is_not_given_out(tmp_path: Path) -> None:
+    """POSIX locks are by process, so another process asks."""
+    held = slots.Slot(tmp_path / "slots")
+    code = (
+        "import sys; from pathlib import Path; from followthrough.metrics.slots import Slot;"
+        "print(Slot(Path(sys.argv[1])).number)"
+    )
+    assert run(code, str(tmp_path / "slots")) == "1\n"
+    held.close()
+    assert run(code, str(tmp_path / "slots")) == "0\n"
+
+
+def test_threads_lose_nothing(told: Captured) -> None:
+    def count() -> None:
+        for _ in range(500):
+            metrics.count_published("t", "q")
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told.metric("celery_tasks_published_total") == 2000
+
+
+def test_many_series_grow_the_file(told: Captured) -> None:
+    for n in range(300):
+        metrics.observe_request("GET", f"/route/{n}", 200, 0.01)
+    assert told.metric("http_server_request_duration_seconds_count") == 300
+    path = told.settings.state_dir / "metrics" / f"histogram_{_slot()}.db"
+    assert path.stat().st_size > file.SIZE
+    assert path.stat().st_blocks * 512 >= path.stat().st_size, "a sparse page may be a SIGBUS"
+
+
+def _slot() -> int:
+    slot = store.current._slot
+    assert slot is not None
+    return slot.number
+
+
+def test_a_full_disk_turns_counting_off_and_the_host_goes_on(
+    told: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_fd: int, _size: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(file, "fallocate", full)
+    for _ in range(3):
+        metrics.count_published("t", "q")
+    assert len([x for x in told.lines if "metrics are off" in x["event"]]) == 1
+    assert told.metric("celery_tasks_published_total") == 0
+
+
+def test_counting_starts_again_when_the_disk_has_room(
+    told: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("followthrough.metrics.store.time.monotonic", lambda: now[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(file, "fallocate", lambda _fd, _size: os.fstat(-1))
+        metrics.count_published("again", "q")
+    metrics.count_published("again", "q")
+    now[0] += store.RETRY_AFTER + 1
+    metrics.count_published("again", "q")
+    assert told.metric("celery_tasks_published_total", task="again") == 1
+
+
+def test_a_state_directory_that_cannot_be_made_is_one_line(told: Captured, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    metrics.use(blocked / "state")
+    for _ in range(3):
+        metrics.count_published("t", "q")
+    assert len([x for x in told.lines if "metrics are off" in x["event"]]) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00",
+        b"\xff" * 200,
+        struct.pack("ii", 40, 0) + b"\xff" * 60,
+        struct.pack("iii", 40, 0, 999) + b"x" * 60,
+        struct.pack("iii", 44, 0, 12) + b'["a","b",{}]' + struct.pack("dd", 1.0, 0.0),
+        struct.pack("iii", 52, 0, 20) + b'["a","b",{},"d"]    ' + struct.pack("dd", -1.0, 0.0),
+    ],
+)
+def test_a_corrupt_file_breaks_no_scrape_and_is_counted(told: Captured, content: bytes) -> None:
+    metrics.count_published("t", "q")
+    (told.settings.state_dir / "metrics" / "counter_99.db").write_bytes(content)
+    before = exposition._Errors.total
+    assert told.metric("celery_tasks_published_total") == 1
+    assert exposition._Errors.total == before + 1
+    assert told.metric("telemetry_scrape_errors_total") == before + 2
+
+
+def test_a_corrupt_file_of_our_own_slot_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "counter_0.db"
+    path.write_bytes(struct.pack("iii", 40, 0, 999) + b"x" * 60)
+    opened = file.File.at(path)
+    opened.add("key", 2.0)
+    assert opened.value("key") == 2.0
+    opened.done()
+    assert path.with_suffix(".broken").exists()
+
+
+def test_nothing_counted_is_a_valid_answer(tmp_path: Path) -> None:
+    text = expose(tmp_path / "nothing").decode()
+    names = {family.name for family in text_string_to_metric_families(text)}
+    assert names == {"telemetry_scrape_errors", "build_info"}
+
+
+def test_a_label_with_too_many_values_goes_to_other_and_is_counted(told: Captured) -> None:
+    bounded = labels.Bounded("made_up", 3)
+    assert [bounded(x) for x in ("a", "b", "c", "d", "a", "")] == [
+        "a",
+        "b",
+        "c",
+        "__other__",
+        "a",
+        "",
+    ]
+    assert told.metric("telemetry_series_dropped_total", label="made_up") == 1
+
+
+def test_error_types_are_bounded_for_each_task(told: Captured) -> None:
+    for n in range(40):
+        metrics.observe_task("many.errors", Outcome("failure", f"E{n}"), 1.0)
+    metrics.observe_task("other.task", Outcome("failure", "E39"), 1.0)
+    found = told.metric("celery_task_results_total", task="many.errors", error_type="__other__")
+    assert found == 10
+    assert told.metric("celery_task_results_total", task="other.task", error_type="E39") == 1
+
+
+def test_the_hosts_own_metrics_are_left_alone(
+    told: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "theirs"))
+    theirs = prometheus_client.Counter("theirs_total", "Theirs.", registry=None)
+    theirs.inc()
+    metrics.count_published("t", "q")
+    assert not (tmp_path / "theirs").exists()
+    assert b"theirs" not in expose(told.settings.state_dir)
+    assert list(prometheus_client.REGISTRY.collect())
+    names = {m.name for m in prometheus_client.REGISTRY.collect()}
+    assert "celery_tasks_published" not in names
+
+
+def test_the_text_is_what_prometheus_clients_own_merge_gives(told: Captured) -> None:
+    """Our merge differs from theirs in what it survives, not in what it says."""
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    for seconds in (0.001, 0.2, 3, 50):
+        metrics.observe_request("GET", "/a", 200, seconds)
+        metrics.observe_task("t", Outcome("success"), seconds)
+    registry = prometheus_client.CollectorRegistry()
+    MultiProcessCollector(registry, path=str(told.settings.state_dir / "metrics"))
+    theirs = _samples(prometheus_client.generate_latest(registry))
+    ours = _samples(expose(told.settings.state_dir))
+    assert theirs
+    assert {key: ours.get(key) for key in theirs} == theirs
+
+
+def _samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def test_names_follow_the_conventions() -> None:
+    for metric in (catalogue.request_duration, catalogue.task_duration):
+        assert metric._name.endswith("_seconds")
+    for counter in (catalogue.tasks_published, catalogue.task_results, catalogue.telemetry_errors):
+        assert counter._original_name.endswith("_total")
