@@ -51,22 +51,29 @@ class Question:
 
 @dataclass(frozen=True)
 class Step:
-    """A signal of the way down, and the seconds until the next one follows."""
+    """A signal of the way down, and the seconds after which it is due since the stop was asked for.
+
+    Services of a later stage may have to wait longer for their first signal, never for the others.
+    """
 
     signal: int
-    patience: float
+    after: float = 0.0
 
 
-KILL = Step(SIGKILL, 1.0)
-TERM = (Step(SIGTERM, 1.2), KILL)
-# Which services are stopped first, and how. All of it, at its slowest, takes less than 10 s.
+# Which services are stopped first, and how; all are gone within 10 s.
 STAGES = (("web", "beat", "migrate"), ("worker",), ("mail", "agent"), ("redis",))
+TERM = Step(SIGTERM)
 STOPS = {
     # gunicorn takes SIGTERM as "finish the requests" and SIGQUIT as "now".
-    "web": (Step(SIGTERM, 2.0), Step(SIGQUIT, 0.5), KILL),
-    # Celery's SIGQUIT ends the tasks that still run and gives them back to the queue.
-    "worker": (Step(SIGTERM, 4.0), Step(SIGQUIT, 1.5), KILL),
+    "web": (TERM, Step(SIGQUIT, 2.0), Step(SIGKILL, 2.5)),
+    # Celery's SIGQUIT ends the tasks that still run and gives them back to the queue, which takes
+    # it some 2 s; killed before, its tasks would be away until the visibility timeout.
+    "worker": (TERM, Step(SIGQUIT, 4.2), Step(SIGKILL, 8.2)),
+    "mail": (TERM, Step(SIGKILL, 9.0)),
+    "agent": (TERM, Step(SIGKILL, 9.0)),
+    "redis": (TERM, Step(SIGKILL, 9.7)),
 }
+TERM_OR_KILL = (TERM, Step(SIGKILL, 2.0))
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ class Service:
     @property
     def stop(self) -> tuple[Step, ...]:
         """The signals of its way down."""
-        return STOPS.get(self.name, TERM)
+        return STOPS.get(self.name, TERM_OR_KILL)
 
 
 def build(settings: Settings, environ: Mapping[str, str] | None = None) -> list[Service]:

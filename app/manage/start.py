@@ -100,9 +100,10 @@ class Start:
 
     def _welcome(self) -> str:
         addresses = [address for service in self.services for address in service.addresses]
-        # What people open first, first.
-        rows = [(a.url, a.purpose) for a in sorted(addresses, key=lambda a: a.url[:4] != "http")]
         api = next(s.addresses[0].url for s in self.services if s.name == "web")
+        # What people open first, first.
+        order = sorted(addresses, key=lambda a: (a.url != api, not a.url.startswith("http")))
+        rows = [(address.url, address.purpose) for address in order]
         seconds = time.monotonic() - self.began
         end = "Ctrl-C stops everything." if self.follow else "python -m app down stops everything."
         return (

@@ -91,15 +91,12 @@ class Supervisor:
             unit.leave(after)
 
     def _go_down(self, now: float) -> None:
-        for unit in self._lowest_stage():
-            if self.hurried:
-                unit.hurry()
-            unit.descend(now)
-
-    def _lowest_stage(self) -> list[Unit]:
         leaving = [unit for unit in self.units.values() if unit.state == STOPPING]
         lowest = min((unit.service.stage for unit in leaving), default=0)
-        return [unit for unit in leaving if unit.service.stage == lowest]
+        for unit in leaving:
+            unit.asked = now if unit.asked is None else unit.asked
+            if unit.service.stage == lowest:
+                unit.descend(now, hurry=self.hurried)
 
     def _go_up(self, unit: Unit, now: float) -> None:
         if unit.state == WAITING and self._may_start(unit):

@@ -43,6 +43,7 @@ class Unit:
         self.restarts = 0
         self.began = 0.0
         self.due = 0.0
+        self.asked: float | None = None
         self.after = STOPPED
         self.reason = ""
         self._since = time.time()
@@ -114,24 +115,20 @@ class Unit:
     def leave(self, after: str) -> None:
         """Be on the way down, and in the state `after` at its end."""
         self.after = after
+        self.asked = None
         self._step = -1
-        self.due = 0.0
         self.enter(STOPPING)
 
-    def descend(self, now: float) -> None:
-        """Send the next signal of the way down when its time has come."""
-        steps = self.service.stop
-        if self.process is None or now < self.due or self._step + 1 >= len(steps):
+    def descend(self, now: float, *, hurry: bool) -> None:
+        """Send the next signal of the way down if it is due; `hurry` waits for a kill alone."""
+        following = self.service.stop[self._step + 1 :]
+        if self.process is None or not following:
+            return
+        step = following[0]
+        hurried = hurry and step.signal != SIGKILL
+        if not hurried and now < (self.asked or 0.0) + step.after:
             return
         self._step += 1
-        step = steps[self._step]
-        self.due = now + step.patience
         if step.signal == SIGKILL:
             kill_group(self.process.pid)
         send(self.process.pid, step.signal)
-
-    def hurry(self) -> None:
-        """Wait no longer for the next signal, unless that one would kill."""
-        following = self.service.stop[self._step + 1 :]
-        if following and following[0].signal != SIGKILL:
-            self.due = 0.0

@@ -213,14 +213,14 @@ def test_all_are_stopped_stage_by_stage(crew):
     assert list(team.run.path.glob("*.pid")) == []
 
 
-def test_a_worker_is_asked_then_told(crew, monkeypatch):
+def test_a_worker_is_asked_then_told(crew):
     """SIGTERM, and SIGQUIT when its time is over; never SIGKILL to one that obeys that."""
     team = crew(Service("worker", STUBBORN, announces=True)).started()
     worker = team.supervisor.units["worker"]
     team.supervisor.stop()
     team.tick()
     assert worker.process is not None
-    team.ahead += 4.1
+    team.ahead += 4.3
     process = worker.process
     team.until(lambda: team.supervisor.gone, "the worker is gone")
     assert process.ending() == "signal SIGQUIT"
@@ -262,7 +262,7 @@ import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)
     child = int(note.read_text())
     team.supervisor.stop()
     team.tick()
-    team.ahead += 1.3
+    team.ahead += 9.1
     team.until(lambda: team.supervisor.gone, "all are gone")
     wait_for(lambda: start_token(child) is None, "the grandchild is gone")
 
