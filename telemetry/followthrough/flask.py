@@ -118,8 +118,8 @@ def _on_finished(_app: Flask, response: Response, **_: Any) -> None:
     current = request.environ.get(KEY)
     if current is None or current.told:
         return
-    if response.is_streamed:
-        # The body is still to come; the span is over by then.
+    if response.is_streamed and response.content_length is None:
+        # The body is still being made; the span is over by the time it has gone.
         current.span = trace.get_current_span()
         response.call_on_close(functools.partial(_on_close, current, response))
     else:

@@ -1,0 +1,132 @@
+"""Each request is one line and one count, and a span that both belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask, abort
+from opentelemetry import trace
+
+import followthrough
+from followthrough import flask as web
+from followthrough.testing import Captured
+
+COUNT = "http_server_request_duration_seconds_count"
+
+
+@pytest.fixture
+def app(told: Captured) -> Iterator[Flask]:
+    app = Flask("unit")
+    followthrough.instrument_flask(app)
+
+    @app.get("/users/<int:number>")
+    def user(number: int) -> str:
+        if number == 0:
+            raise ValueError("nobody")
+        if number == 1:
+            abort(409)
+        return str(number)
+
+    @app.get("/stream")
+    def stream() -> Any:
+        return (str(n) for n in range(3))
+
+    yield app
+    followthrough.uninstrument_flask(app)
+
+
+def test_a_request_is_one_line_and_one_count_under_its_route(told: Captured, app: Flask) -> None:
+    answer = app.test_client().get("/users/7")
+    (line,) = told.events("request.finished")
+    span = told.span("GET /users/<int:number>")
+    assert (line["method"], line["route"], line["status"], line["level"]) == (
+        "GET",
+        "/users/<int:number>",
+        200,
+        "info",
+    )
+    assert line["span_id"] == trace.format_span_id(span.context.span_id)
+    assert line["trace_id"] in answer.headers["traceresponse"]
+    labels = {"http_route": "/users/<int:number>", "http_response_status_code": "200"}
+    assert told.metric(COUNT, **labels) == 1
+
+
+@pytest.mark.parametrize(("path", "status"), [("/users/1", 409), ("/nowhere", 404)])
+def test_a_refused_request_is_no_error(told: Captured, app: Flask, path: str, status: int) -> None:
+    assert app.test_client().get(path).status_code == status
+    (line,) = told.events("request.finished")
+    assert (line["status"], line["level"]) == (status, "info")
+
+
+def test_a_crash_is_one_line_at_error_and_one_count(told: Captured, app: Flask) -> None:
+    assert app.test_client().get("/users/0").status_code == 500
+    (line,) = told.events("request.finished")
+    assert (line["status"], line["level"]) == (500, "error")
+    assert told.metric(COUNT, http_response_status_code="500") == 1
+
+
+@pytest.mark.parametrize("setting", ["TESTING", "DEBUG", "PROPAGATE_EXCEPTIONS"])
+def test_a_crash_that_flask_raises_on_is_one_line(told: Captured, app: Flask, setting: str) -> None:
+    app.config[setting] = True
+    with pytest.raises(ValueError, match="nobody"):
+        app.test_client().get("/users/0")
+    (line,) = told.events("request.finished")
+    assert (line["status"], line["error_type"]) == (500, "ValueError")
+    assert told.metric(COUNT, http_response_status_code="500") == 1
+
+
+def test_a_streamed_answer_is_told_when_it_has_gone(told: Captured, app: Flask) -> None:
+    answer = app.test_client().get("/stream", buffered=False)
+    assert told.events("request.finished") == []
+    assert answer.get_data() == b"012"
+    answer.close()
+    (line,) = told.events("request.finished")
+    span = told.span("GET /stream")
+    assert line["trace_id"] == trace.format_trace_id(span.context.trace_id)
+
+
+def test_a_request_id_is_taken_over_and_forgotten_after(told: Captured, app: Flask) -> None:
+    app.test_client().get("/users/2", headers={"X-Request-ID": "abc-1"})
+    app.test_client().get("/users/3", headers={"X-Request-ID": "not valid\t"})
+    first, second = told.events("request.finished")
+    assert first["request_id"] == "abc-1"
+    assert second["request_id"] not in ("abc-1", "not valid\t")
+    app.logger.warning("outside")
+    assert "request_id" not in told.lines[-1]
+
+
+def test_instrumenting_twice_tells_once(told: Captured, app: Flask) -> None:
+    followthrough.instrument_flask(app)
+    web.connect()
+    try:
+        app.test_client().get("/users/2")
+    finally:
+        web.disconnect()
+    assert len(told.events("request.finished")) == 1
+    assert len(told.spans) == 1
+    assert told.metric(COUNT) == 1
+
+
+def test_uninstrumented_tells_nothing(told: Captured, app: Flask) -> None:
+    followthrough.uninstrument_flask(app)
+    app.test_client().get("/users/2")
+    followthrough.uninstrument_flask(app)
+    assert told.events("request.finished") == []
+    assert told.spans == []
+
+
+def test_another_app_of_the_process_is_not_told(told: Captured, app: Flask) -> None:
+    other = Flask("other")
+    other.test_client().get("/")
+    assert told.events("request.finished") == []
+
+
+def test_a_view_works_when_telemetry_does_not(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, told: Captured
+) -> None:
+    monkeypatch.setattr("followthrough.guard.strict", False)
+    monkeypatch.setattr("followthrough.metrics.observe_request", lambda *_: 1 / 0)
+    assert app.test_client().get("/users/2").status_code == 200
+    assert told.metric("telemetry_errors_total", where="flask.request_finished") == 1

@@ -1,0 +1,147 @@
+"""Configuring is cheap, happens once and leaves a host's own choices alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import followthrough
+from followthrough.settings import SettingsError
+from followthrough.testing import Captured
+from tests.support import HOME, program_env
+
+
+def run(code: str, state: Path, **env: str) -> Any:
+    """Run `code` in a fresh Python; what it prints last is JSON."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=program_env({"FOLLOWTHROUGH_STATE_DIR": str(state), **env}),
+        cwd=HOME,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+LOADED = """
+import json, sys
+{}
+print(json.dumps([name for name in {!r} if name in sys.modules]))
+"""
+HEAVY = ["flask", "celery", "opentelemetry", "structlog", "prometheus_client", "requests", "grpc"]
+
+
+def test_importing_loads_nothing_heavy(tmp_path: Path) -> None:
+    assert run(LOADED.format("import followthrough", HEAVY), tmp_path) == []
+
+
+def test_importing_every_module_writes_and_starts_nothing(tmp_path: Path) -> None:
+    code = """
+import importlib, json, pkgutil, threading, logging, followthrough
+for module in pkgutil.walk_packages(followthrough.__path__, "followthrough."):
+    importlib.import_module(module.name)
+print(json.dumps([threading.active_count(), len(logging.getLogger().handlers)]))
+"""
+    assert run(code, tmp_path / "state") == [1, 0]
+    assert not (tmp_path / "state").exists()
+
+
+def test_instrumenting_everything_never_loads_grpc(tmp_path: Path) -> None:
+    code = """
+import followthrough
+from flask import Flask
+followthrough.configure("x")
+followthrough.instrument_flask(Flask("x"))
+followthrough.instrument_celery()
+"""
+    assert run(LOADED.format(code, ["grpc"]), tmp_path) == []
+
+
+def test_configuring_again_returns_the_settings_in_force(told: Captured) -> None:
+    assert followthrough.configure("another") is told.settings
+
+
+def test_other_settings_are_taken_over(told: Captured, tmp_path: Path) -> None:
+    other = dataclasses.replace(told.settings, state_dir=tmp_path / "elsewhere")
+    assert followthrough.configure(settings=other) is other
+    assert followthrough.configure() is other
+
+
+SERVICE = """
+import json, followthrough
+followthrough.configure("given")
+from opentelemetry import trace
+print(json.dumps(trace.get_tracer_provider().resource.attributes["service.name"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("env", "name"), [({}, "given"), ({"OTEL_SERVICE_NAME": "from-env"}, "from-env")]
+)
+def test_the_environments_service_name_wins(tmp_path: Path, env: dict[str, str], name: str) -> None:
+    assert run(SERVICE, tmp_path, **env) == name
+
+
+PROVIDER = """
+import json
+{}
+import followthrough
+followthrough.configure("x")
+from opentelemetry import trace
+print(json.dumps(type(trace.get_tracer_provider()).__module__))
+"""
+
+
+def test_a_disabled_sdk_stays_off(tmp_path: Path) -> None:
+    module = run(PROVIDER.format(""), tmp_path, OTEL_SDK_DISABLED="true")
+    assert module == "opentelemetry.trace"
+
+
+def test_a_provider_of_the_host_is_kept(tmp_path: Path) -> None:
+    code = """
+from opentelemetry import trace
+from opentelemetry.trace import NoOpTracerProvider
+class Theirs(NoOpTracerProvider): pass
+trace.set_tracer_provider(Theirs())
+"""
+    assert run(PROVIDER.format(code), tmp_path) == "__main__"
+
+
+def test_the_console_exporter_prints_spans(tmp_path: Path) -> None:
+    code = """
+import followthrough
+followthrough.configure("x")
+from opentelemetry import trace
+trace.get_tracer("t").start_span("shown").end()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=program_env(
+            {"FOLLOWTHROUGH_STATE_DIR": str(tmp_path), "OTEL_TRACES_EXPORTER": "console"}
+        ),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert '"name": "shown"' in done.stdout
+
+
+def test_wrong_settings_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from followthrough import setup
+
+    monkeypatch.setattr(setup._Current, "settings", None)
+    monkeypatch.setenv("FOLLOWTHROUGH_LOG_LEVEL", "loud")
+    monkeypatch.setenv("FOLLOWTHROUGH_OTLP_PORT", "x")
+    with pytest.raises(SettingsError) as caught:
+        followthrough.configure("x")
+    assert len(caught.value.problems) == 2
