@@ -7,7 +7,8 @@ RUN python -m venv /opt/venv
 WORKDIR /src
 # The lock file alone first: this layer is built again only when a dependency changes.
 COPY requirements.lock ./
-RUN /opt/venv/bin/pip install --require-hashes --requirement requirements.lock
+# Wheels only: the image has no compiler, and never needs one.
+RUN /opt/venv/bin/pip install --require-hashes --only-binary=:all: --requirement requirements.lock
 COPY telemetry telemetry
 RUN /opt/venv/bin/pip install --no-deps --no-build-isolation ./telemetry \
     && /opt/venv/bin/pip uninstall --yes pip

@@ -33,7 +33,12 @@ SECRETS = {
 }
 # So that tests needn't wait for what is sent or decided only now and then.
 FAST = {"COLLECTOR_DECISION_WAIT": "1s", "COLLECTOR_METRICS_FLUSH": "1s"}
-FAST_SERVICE = {"OTEL_BSP_SCHEDULE_DELAY": "200", "FOLLOWTHROUGH_STRICT": "1"}
+FAST_SERVICE = {
+    "OTEL_BSP_SCHEDULE_DELAY": "200",
+    "FOLLOWTHROUGH_STRICT": "1",
+    "PYTHONPATH": "",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
 # These images can't be run here, or need no process.
 NOT_RUN = {"grafana"}
 
@@ -59,6 +64,8 @@ class Stack:
             for port in own_ports(service)
         }
         self.image = image_files(self.root / "image")
+        self.home = self.root / "home"
+        self.home.mkdir()
 
     def url(self, name: str, port: int, path: str = "") -> str:
         return f"http://127.0.0.1:{self.ports[name, port]}{path}"
@@ -142,7 +149,7 @@ class Stack:
         mounts = self.mounts(name)
         env = {key: self.here(name, value or "", mounts) for key, value in given.items()}
         if name in self.ours():
-            env |= {"HOSTNAME": replica, "PYTHONPATH": "", **FAST_SERVICE}
+            env |= {"HOSTNAME": replica, "HOME": str(self.home), **FAST_SERVICE}
         return env
 
     # --- running

@@ -12,7 +12,8 @@ from base64 import b64encode
 
 import pytest
 
-from tests.stack.native import NOT_RUN, SECRETS, Stack, compose
+from tests.stack import traffic
+from tests.stack.native import NOT_RUN, SECRETS, Stack, compose, image_files
 from tests.stack.programs import program
 from tests.support import HOME
 
@@ -93,6 +94,21 @@ def test_flower_asks_who_is_there(stack):
     request = urllib.request.Request(address, headers={"Authorization": f"Basic {word}"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert json.loads(answer.read()) is not None
+
+
+def test_our_services_write_to_their_volume_and_home_only(stack, tmp_path):
+    """The image's file system is read-only in Compose; nothing was written into its copy here."""
+    answer = traffic.send_email(stack)
+    assert traffic.ended(stack, answer["task_id"])["state"] == "SUCCESS"
+    assert files(stack.image) == files(image_files(tmp_path / "image"))
+
+
+def files(folder):
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if "__pycache__" not in path.parts
+    )
 
 
 def test_the_image_is_small_and_not_root():
