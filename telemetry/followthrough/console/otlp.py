@@ -33,7 +33,7 @@ def from_json(body: bytes) -> ExportTraceServiceRequest:
     from google.protobuf import json_format  # noqa: PLC0415  (only JSON senders need it)
 
     try:
-        document = json.loads(body, object_hook=_base64_ids)
+        document = dict(json.loads(body, object_hook=_base64_ids).items())
         request = ExportTraceServiceRequest()
         json_format.ParseDict(document, request, ignore_unknown_fields=True)
     except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:

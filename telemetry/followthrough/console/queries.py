@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from .span import Span, Tag
 from .store import Store
 
+Condition = tuple[str, tuple[object, ...]]
+
 LATEST = 2**63 - 1
+# The tags that Jaeger makes of a span's other fields; an empty one is left out.
+MADE: dict[str, Callable[[Span], str]] = {
+    "event": lambda _: "",
+    "error": lambda _: "",
+    "otel.scope.name": lambda span: span.scope,
+    "otel.scope.version": lambda span: span.scope_version,
+    "otel.status_code": lambda span: "" if span.status == "UNSET" else span.status,
+    "otel.status_description": lambda span: span.message,
+    "span.kind": lambda span: span.kind,
+    "w3c.tracestate": lambda span: span.trace_state,
+}
 
 
 @dataclass(frozen=True)
@@ -81,26 +95,35 @@ def find(store: Store, query: Query) -> list[Summary]:
         )
         rows = connection.execute(text, (query.end, query.start, *values, query.limit)).fetchall()
         counts = "SELECT service, count(*) FROM spans WHERE trace_id = ? GROUP BY 1 ORDER BY 1"
-        return [Summary(*row, services=dict(connection.execute(counts, (row[0],)))) for row in rows]
+        return [_summary(row, dict(connection.execute(counts, (row[0],)))) for row in rows]
+
+
+def _summary(row: tuple[Any, ...], services: dict[str, int]) -> Summary:
+    trace_id, start, end, spans, errors, service, name = row
+    return Summary(trace_id, start, end, spans, errors, service, name, services)
 
 
 def _conditions(query: Query) -> tuple[str, list[object]]:
-    spans: dict[str, list[object]] = {}
-    if query.service:
-        spans["s.service = ?"] = [query.service]
-    if query.operation:
-        spans["s.name = ?"] = [query.operation]
-    if query.min_duration or query.max_duration < LATEST:
-        spans["s.duration BETWEEN ? AND ?"] = [query.min_duration, query.max_duration]
-    if query.errors:
-        spans["s.error"] = []
-    if query.tags:
-        spans["fits(s.body)"] = []
-    if not spans:
+    duration: Condition = ("s.duration BETWEEN ? AND ?", (query.min_duration, query.max_duration))
+    chosen: list[tuple[bool, Condition]] = [
+        (bool(query.service), ("s.service = ?", (query.service,))),
+        (bool(query.operation), ("s.name = ?", (query.operation,))),
+        (query.min_duration > 0 or query.max_duration < LATEST, duration),
+        (query.errors, ("s.error", ())),
+        *((True, _mentions(key)) for key in query.tags if key not in MADE),
+        (bool(query.tags), ("fits(s.body)", ())),
+    ]
+    conditions = [condition for wanted, condition in chosen if wanted]
+    if not conditions:
         return "1", []
-    values = [value for own in spans.values() for value in own]
-    inner = " AND ".join(["s.trace_id = traces.trace_id", *spans])
+    inner = " AND ".join(["s.trace_id = traces.trace_id", *(text for text, _ in conditions)])
+    values = [value for _, own in conditions for value in own]
     return f"EXISTS (SELECT 1 FROM spans s WHERE {inner})", values  # noqa: S608
+
+
+def _mentions(key: str) -> Condition:
+    # Cheap, and spares most bodies the parsing.
+    return "instr(s.body, ?)", (json.dumps(key, ensure_ascii=False)[1:-1],)
 
 
 def fits(span: Span, wanted: dict[str, str]) -> bool:
@@ -120,14 +143,7 @@ def as_text(tag: Tag) -> str:
 
 def all_tags(span: Span) -> list[Tag]:
     """The attributes of a span, with those that Jaeger makes of its other fields."""
-    made = {
-        "otel.scope.name": span.scope,
-        "otel.scope.version": span.scope_version,
-        "otel.status_code": span.status if span.status != "UNSET" else "",
-        "otel.status_description": span.message,
-        "span.kind": span.kind,
-        "w3c.tracestate": span.trace_state,
-    }
+    made = {key: make(span) for key, make in MADE.items()}
     tags = [*span.tags, *(Tag(key, "string", value) for key, value in made.items() if value)]
     if span.failed:
         tags = [*(tag for tag in tags if tag.key != "error"), Tag("error", "bool", True)]

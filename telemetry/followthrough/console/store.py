@@ -17,8 +17,9 @@ log = structlog.get_logger("followthrough.console")
 
 VERSION = 1
 SPANS_PER_TRACE = 50_000
-# Room is made in steps, so that a full store doesn't delete at every request.
-GOAL = 0.9
+# Room is made in steps, so that a full store doesn't delete at every request, and early, since
+# SQLite's log and the request at hand come on top.
+FULL, GOAL = 0.9, 0.8
 CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 SCHEMA = f"""
@@ -125,14 +126,16 @@ class Store:
 
     @contextlib.contextmanager
     def _healing(self) -> Iterator[None]:
+        found = self._writer
         try:
             yield
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode not in CORRUPT:
                 raise
             with self._lock:
-                self._writer.close()
-                self._writer = self._begin_anew()
+                if self._writer is found:
+                    found.close()
+                    self._writer = self._begin_anew()
             raise
 
     @contextlib.contextmanager
@@ -165,6 +168,7 @@ class Store:
         with self._writing() as connection:
             refused = sum(not _add(connection, span, now) for span in spans)
             self._make_room(connection)
+        self._shrink()
         return refused
 
     def prune(self) -> None:
@@ -174,14 +178,22 @@ class Store:
             _delete(connection, "SELECT trace_id FROM traces WHERE received < ?", oldest)
             connection.execute("DELETE FROM operations WHERE seen < ?", (oldest,))
             self._make_room(connection)
+        self._shrink()
 
     def _make_room(self, connection: sqlite3.Connection) -> None:
-        if _used(connection) <= self._max_bytes:
+        if _used(connection) <= self._max_bytes * FULL:
             return
         while _used(connection) > self._max_bytes * GOAL and _delete(connection, OLDEST):
             pass
         connection.execute(FORGET_OPERATIONS)
-        connection.execute("PRAGMA incremental_vacuum").fetchall()
+
+    def _shrink(self) -> None:
+        # Freed pages are used again; only a file that is too large itself gives them back.
+        with self._healing(), self._lock:
+            size = _pragma(self._writer, "page_count") * _pragma(self._writer, "page_size")
+            if size > self._max_bytes:
+                # Not execute(): it would stop after the first page.
+                self._writer.executescript("PRAGMA incremental_vacuum")
 
     def close(self) -> None:
         """Close the file; the store can't be used any more."""
