@@ -92,7 +92,7 @@ def _embedded(settings: Settings, stop: threading.Event) -> Iterator[list[Port]]
         max_age=settings.traces_max_age,
         max_bytes=settings.traces_max_bytes,
     )
-    host, console = settings.host, create_console(store, settings.traces_endpoint)
+    host, console = settings.host, create_console(store, settings.otlp_port)
     with contextlib.closing(store), _running("pruning", lambda s: _prune(store, s), stop):
         yield [
             Port(host, settings.otlp_port, "otlp", "FOLLOWTHROUGH_OTLP_PORT", Receiver(store)),

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
@@ -32,11 +33,11 @@ POLICY = (
 )
 
 
-def create_console(store: Store, endpoint: str) -> Flask:
-    """The WSGI application; `endpoint` is where spans are sent to, for the page that says so."""
+def create_console(store: Store, otlp_port: int) -> Flask:
+    """The WSGI application; `otlp_port` takes spans on the same host, for the page that says so."""
     app = Flask(__name__)
     app.register_blueprint(jaeger.blueprint(store))
-    app.register_blueprint(_pages(store, endpoint))
+    app.register_blueprint(_pages(store, otlp_port))
     app.jinja_env.filters.update(
         duration=show.duration, utc=show.utc, local=show.local, as_text=queries.as_text
     )
@@ -72,13 +73,13 @@ HTTP_TITLES = {
 }
 
 
-def _pages(store: Store, endpoint: str) -> Blueprint:
+def _pages(store: Store, otlp_port: int) -> Blueprint:
     pages = Blueprint("pages", __name__)
 
     @pages.get("/")
     @pages.get("/search")
     def traces() -> str:
-        return _list_page(store, endpoint, request.args)
+        return _list_page(store, _endpoint(otlp_port), request.args)
 
     @pages.get("/trace/<identity>")
     def trace(identity: str) -> AnyResponse:
@@ -89,6 +90,12 @@ def _pages(store: Store, endpoint: str) -> Blueprint:
         return redirect(url_for("pages.trace", identity=_pasted(request.args.get("id", ""))))
 
     return pages
+
+
+def _endpoint(port: int) -> str:
+    # The name that the reader reached us by; the address we listen on may be 0.0.0.0.
+    host = urlsplit(request.host_url).hostname or "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _pasted(text: str) -> str:

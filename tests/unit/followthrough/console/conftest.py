@@ -93,4 +93,4 @@ def make_span():
 
 @pytest.fixture
 def client(store):
-    return create_console(store, "http://127.0.0.1:4318").test_client()
+    return create_console(store, 4318).test_client()

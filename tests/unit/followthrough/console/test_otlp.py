@@ -10,7 +10,6 @@ import pytest
 from followthrough.console import otlp
 from followthrough.console.span import Span, Tag
 
-
 SAMPLE = Path(__file__).with_name("sample.json")
 
 
@@ -100,9 +99,17 @@ def test_an_unknown_kind_counts_as_none():
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"7", b"{", b'{"resourceSpans": 1}', b"[" * 100_000, b"\xff"]
-    + [b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xy"}]}]}]}']
-    + [b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":1}]}]}]}'],
+    [
+        b"",
+        b"[]",
+        b"7",
+        b"{",
+        b'{"resourceSpans": 1}',
+        b"[" * 100_000,
+        b"\xff",
+        b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xy"}]}]}]}',
+        b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":1}]}]}]}',
+    ],
 )
 def test_json_that_is_no_request_is_refused(body):
     with pytest.raises(ValueError, match="not an OTLP/JSON trace request"):

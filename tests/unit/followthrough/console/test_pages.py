@@ -13,9 +13,10 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 def test_an_empty_store_says_what_to_do(client):
-    page = client.get("/").text
+    page = client.get("/", base_url="http://myhost:16686").text
     assert "No traces yet" in page
-    assert "curl http://127.0.0.1:4318/v1/traces" in page
+    assert "curl http://myhost:4318/v1/traces" in page
+    assert "http://[::1]:4318" in client.get("/", base_url="http://[::1]:16686").text
 
 
 def test_the_list_shows_each_trace_with_its_services(client, store, sample):

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from followthrough.console import queries, store as module
+from followthrough.console import queries
+from followthrough.console import store as module
 from followthrough.console.queries import Query
 
 MIB = 1024**2
@@ -135,8 +136,7 @@ def test_a_file_that_becomes_corrupt_is_replaced_while_it_runs(
         file.seek(4096 * 4)
         file.write(b"\xff" * 4096 * 200)
     with pytest.raises(sqlite3.DatabaseError):
-        for number in range(1, 201):
-            queries.trace(store, make_span(trace=number).trace_id)
+        [queries.trace(store, make_span(trace=number).trace_id) for number in range(1, 201)]
     store.add([make_span(trace=999)])
     assert kept(store) == [make_span(trace=999).trace_id]
     assert (tmp_path / "traces.db.corrupt").exists()
