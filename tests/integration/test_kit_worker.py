@@ -171,6 +171,24 @@ def test_each_end_is_one_line_and_one_count(
         assert len(worker.alerts(task_id)) == 1
 
 
+@pytest.mark.parametrize(
+    ("task", "event", "outcome"),
+    [
+        ("kit.requeued", "task.rejected", ("rejected", "WorkerLostError")),
+        ("kit.resent", "task.retried", ("retry", "WorkerLostError")),
+    ],
+)
+def test_a_killed_task_that_runs_again_is_one_line_for_each_attempt(
+    worker: Worker, task: str, event: str, outcome: tuple[str, str]
+) -> None:
+    """Celery has no signal for the first: the message is put back in its queue."""
+    task_id = worker.send(task)
+    worker.end(task_id, count=2)
+    assert {line["event"] for line in worker.ends(task_id)} == {event, "task.succeeded"}
+    assert {line["trace_id"] for line in worker.ends(task_id)} == {TRACE}
+    assert worker.counted(task) == {outcome: 1, ("success", ""): 1}
+
+
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
 def test_a_revoked_running_task_is_one_line_and_one_count(worker: Worker, signal: str) -> None:
     before = worker.counted("kit.wait").get(("revoked", ""), 0)

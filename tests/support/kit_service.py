@@ -22,7 +22,6 @@ celery = Celery("kit", broker=broker, backend=broker)
 celery.conf.update(
     broker_connection_retry_on_startup=True,
     worker_prefetch_multiplier=1,
-    task_default_retry_delay=0,
     worker_max_tasks_per_child=int(os.environ.get("KIT_TASKS_PER_CHILD", "0")) or None,
     worker_proc_alive_timeout=30,
 )
@@ -62,6 +61,24 @@ def reject() -> None:
 @celery.task(name="kit.kill", critical=True)
 def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_once(redelivered: bool) -> str:
+    if not redelivered:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "second time"
+
+
+@celery.task(name="kit.requeued", bind=True, acks_late=True, reject_on_worker_lost=True)
+def requeued(self: Any) -> str:
+    return kill_once(self.request.delivery_info["redelivered"])
+
+
+@celery.task(
+    name="kit.resent", bind=True, retry_on_worker_lost=True, max_retries=1, default_retry_delay=0
+)
+def resent(self: Any) -> str:
+    return kill_once(self.request.retries > 0)
 
 
 @celery.task(name="kit.exit")

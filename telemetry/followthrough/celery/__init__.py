@@ -34,6 +34,7 @@ def uninstrument() -> None:
 
     disconnect()
     publish.disconnect()
+    supervise.disconnect()
     noise.unsilence()
     if CeleryInstrumentor().is_instrumented_by_opentelemetry:
         CeleryInstrumentor().uninstrument()

@@ -9,11 +9,11 @@ from weakref import WeakValueDictionary
 from billiard.exceptions import TimeLimitExceeded
 from celery import signals
 from celery.exceptions import Reject
-from opentelemetry import propagate, trace
 
 from .. import metrics, names, tracing
 from ..outcome import decide
-from . import noise
+from . import lost, noise
+from .carrier import trace_ids
 from .execute import is_running
 from .signals import connect as connect_signal
 from .tell import tell
@@ -31,12 +31,19 @@ def connect() -> None:
     """Listen in the worker's main process and to the ends of its pool processes."""
     connect_signal(signals.task_received, on_received)
     connect_signal(signals.task_failure, on_failure)
+    connect_signal(signals.task_retry, on_retry)
     connect_signal(signals.task_revoked, on_revoked)
     connect_signal(signals.task_unknown, on_unknown)
     connect_signal(signals.task_rejected, on_rejected)
     connect_signal(signals.worker_ready, on_ready)
     connect_signal(signals.worker_process_shutdown, on_child_exit)
     connect_signal(signals.setup_logging, on_setup_logging)
+    lost.connect(on_lost)
+
+
+def disconnect() -> None:
+    """Undo the part of `connect` that isn't a signal."""
+    lost.disconnect()
 
 
 def on_received(request: Any, **_: Any) -> None:
@@ -60,6 +67,17 @@ def _told_before(task_id: str, exception: TimeLimitExceeded) -> bool:
     last = _timed_out.get(task_id)
     _remember(_timed_out, task_id, now)
     return last is not None and now - last < limit
+
+
+def on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
+    # Where the main process itself sends a task again: its process was lost, or a cold stop.
+    if not is_running(request.id):
+        _tell("RETRY", reason, name=sender.name, task_id=request.id, task=sender)
+
+
+def on_lost(request: Any, error: BaseException) -> None:
+    """Tell a task that was put back in its queue when its process was lost."""
+    _tell("REJECTED", Reject(error), name=request.name, task_id=request.id, task=request.task)
 
 
 def on_revoked(
@@ -121,19 +139,13 @@ def _tell(state: str, cause: Any, *, expired: bool = False, **fields: Any) -> No
     request = _received.get(fields["task_id"])
     if carrier is None:
         carrier = request.request_dict if request else {}
-    fields |= _trace_ids(carrier)
+    fields |= trace_ids(carrier)
     tell(decide(state, cause, expired=expired), seconds=_run_time(request), **fields)
 
 
 def _run_time(request: Any) -> float | None:
     started = getattr(request, "time_start", None)
     return max(0.0, time.time() - started) if started else None
-
-
-def _trace_ids(carrier: dict[str, Any]) -> dict[str, str]:
-    texts = {key: value for key, value in carrier.items() if isinstance(value, str)}
-    context = trace.get_current_span(propagate.extract(texts)).get_span_context()
-    return {"trace_id": trace.format_trace_id(context.trace_id)} if context.is_valid else {}
 
 
 def _headers(message: Any) -> dict[str, Any]:
