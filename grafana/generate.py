@@ -13,6 +13,7 @@ DASHBOARDS = Path(__file__).resolve().parent / "dashboards"
 PROMETHEUS = {"type": "prometheus", "uid": "${datasource}"}
 JAEGER = {"type": "jaeger", "uid": "${traces}"}
 GRID = 24
+TASKS = "label_values(celery_task_results_total, task)"
 
 
 def target(query: Query, index: int, kind: str) -> dict[str, Any]:
@@ -56,12 +57,19 @@ def panel_json(panel: Panel, identity: int, x: int, y: int) -> dict[str, Any]:
         "description": panel.description,
         "datasource": JAEGER if traces else PROMETHEUS,
         "gridPos": {"x": x, "y": y, "w": panel.width, "h": panel.height},
-        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "fieldConfig": {"defaults": defaults(panel), "overrides": []},
         "options": OPTIONS[kind],
         "targets": [search()]
         if traces
         else [target(query, index, kind) for index, query in enumerate(panel.queries)],
     }
+
+
+def defaults(panel: Panel) -> dict[str, Any]:
+    if panel.kind != "stat":
+        return {"unit": panel.unit, "min": 0}
+    steps = [{"color": colour, "value": value} for colour, value in panel.colours]
+    return {"unit": panel.unit, "min": 0, "thresholds": {"mode": "absolute", "steps": steps}}
 
 
 def laid_out(rows: dict[str, tuple[Panel, ...]]) -> list[dict[str, Any]]:
@@ -101,7 +109,8 @@ def task_choice() -> dict[str, Any]:
         "label": "Task",
         "type": "query",
         "datasource": PROMETHEUS,
-        "query": {"query": "label_values(celery_task_results_total, task)", "refId": "task"},
+        "definition": TASKS,
+        "query": {"qryType": 1, "query": TASKS, "refId": "task"},
         "includeAll": True,
         "allValue": ".*",
         "multi": True,

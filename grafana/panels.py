@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 TASK = 'task=~"$task"'
 FAILURES = f'celery_task_results_total{{{TASK}, outcome=~"failure|retry|rejected"}}'
+# As the alerts have it.
+ERRORS = (("green", None), ("red", 0.05))
 SPANS = "traces_span_metrics_duration_seconds_bucket"
 
 
@@ -20,7 +22,10 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """What one panel shows; `width` is in Grafana's 24 columns, `unit` one of Grafana's ids."""
+    """What one panel shows; `width` is in Grafana's 24 columns, `unit` one of Grafana's ids.
+
+    `colours` are steps: each colour holds from its value on, the first from the start.
+    """
 
     title: str
     description: str
@@ -29,6 +34,7 @@ class Panel:
     kind: str = "timeseries"
     width: int = 12
     height: int = 8
+    colours: tuple[tuple[str, float | None], ...] = (("blue", None),)
 
 
 def quantiles(metric: str, labels: str, by: str, *, exemplars: bool = False) -> tuple[Query, ...]:
@@ -59,6 +65,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             kind="stat",
             width=4,
             height=4,
+            colours=ERRORS,
         ),
         Panel(
             "Tasks published",
@@ -86,6 +93,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             kind="stat",
             width=4,
             height=4,
+            colours=ERRORS,
         ),
         Panel(
             "Targets up",
@@ -95,6 +103,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             kind="stat",
             width=4,
             height=4,
+            colours=(("red", None), ("green", 1)),
         ),
     ),
     "Requests": (

@@ -194,14 +194,20 @@ class Stack:
                 return True
             return False
         argv = ["sh", "-c", *words] if kind == "CMD-SHELL" else words
-        done = subprocess.run(
+        return self.exec(name, argv, replica).returncode == 0
+
+    def exec(
+        self, name: str, argv: list[str], replica: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command beside one of our services, as `docker compose exec` would."""
+        return subprocess.run(
             in_folder(self.image, argv),
-            env=program_env(with_path(self.env(name, replica))),
+            env=program_env(with_path(self.env(name, replica or name))),
             timeout=30,
+            text=True,
             capture_output=True,
             check=False,
         )
-        return done.returncode == 0
 
     def stop(self) -> None:
         for program in self.running.values():

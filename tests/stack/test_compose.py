@@ -14,7 +14,7 @@ import pytest
 
 from tests.stack import traffic
 from tests.stack.native import NOT_RUN, SECRETS, Stack, compose, image_files
-from tests.stack.programs import program
+from tests.stack.programs import program, run
 from tests.support import HOME
 
 pytestmark = pytest.mark.stack
@@ -27,6 +27,14 @@ def test_compose_reads_the_file():
     services = compose(**SECRETS)
     assert sorted(services) == SERVICES
     assert services["worker"]["deploy"]["replicas"] == 2
+
+
+def test_compose_refuses_a_word_it_does_not_know(tmp_path):
+    """The check above can fail: a misspelt key is an error."""
+    text = (HOME / "docker-compose.yml").read_text().replace("healthcheck:", "helthcheck:", 1)
+    (tmp_path / "docker-compose.yml").write_text(text)
+    with pytest.raises(AssertionError, match="helthcheck"):
+        run("compose", tmp_path / "docker-compose.yml", env=SECRETS)
 
 
 def test_a_secret_that_is_missing_is_named():
