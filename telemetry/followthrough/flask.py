@@ -21,6 +21,7 @@ from opentelemetry import trace
 
 from . import metrics, names
 from .guard import guarded
+from .tracing import ids
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -151,15 +152,5 @@ def _tell(current: _Request | None, status: int, error_type: str = "") -> None:
         duration=round(seconds, 6),
         request_id=current.request_id,
         **({"error_type": error_type} if error_type else {}),
-        **_trace_of(current.span),
+        **ids.of(current.span),
     )
-
-
-def _trace_of(span: trace.Span) -> dict[str, str]:
-    context = span.get_span_context()
-    if not context.is_valid:
-        return {}
-    return {
-        "trace_id": trace.format_trace_id(context.trace_id),
-        "span_id": trace.format_span_id(context.span_id),
-    }

@@ -11,9 +11,9 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
-from opentelemetry import trace
 
 from . import redact
+from .tracing import ids
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -108,10 +108,8 @@ def _shared(service: str) -> list[structlog.types.Processor]:
 
 def add_trace(_logger: Any, _method: str, event: Event) -> Event:
     """Add trace_id and span_id of the current span, where there is one."""
-    context = trace.get_current_span().get_span_context()
-    if context.is_valid:
-        event.setdefault("trace_id", trace.format_trace_id(context.trace_id))
-        event.setdefault("span_id", trace.format_span_id(context.span_id))
+    for key, value in ids.current().items():
+        event.setdefault(key, value)
     return event
 
 

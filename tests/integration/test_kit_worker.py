@@ -78,10 +78,12 @@ def _json(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def start(folder: Path, url: str, endpoint: str, **env: str) -> Iterator[tuple[Program, Path]]:
+def start(
+    folder: Path, url: str, endpoint: str, *options: str, **env: str
+) -> Iterator[tuple[Program, Path]]:
     state = folder / "state"
     argv = python("-m", "celery", "-A", "tests.support.kit_service:celery", "worker")
-    argv += ["-c", "2", "--without-gossip", "--without-mingle", "-l", "info"]
+    argv += ["-c", "2", "--without-gossip", "--without-mingle", "-l", "info", *options]
     settings = {
         "KIT_BROKER": url,
         "FOLLOWTHROUGH_STATE_DIR": str(state),
@@ -243,3 +245,27 @@ def test_nothing_went_wrong_inside_telemetry(worker: Worker) -> None:
     worker.end(worker.send("kit.add", 1, 1))
     assert "telemetry.error" not in worker.program.output()
     assert "Signal handler" not in worker.program.output()
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_other_pools_tell_each_end_once(tmp_path: Path, pool: str) -> None:
+    """There the worker's main process runs the tasks, and hears of their ends a second time."""
+    with (
+        redis_server(tmp_path) as (_redis, url),
+        collector() as spans,
+        start(tmp_path, url, spans.endpoint, "-P", pool) as (program, state),
+    ):
+        other = Worker(program, url, state, spans)
+        for task, event in [
+            ("kit.fail", "task.failed"),
+            ("kit.reject", "task.rejected"),
+            ("kit.ignore", "task.ignored"),
+            ("kit.add", "task.succeeded"),
+        ]:
+            task_id = other.send(task, *((1, 2) if task == "kit.add" else ()))
+            assert other.end(task_id)["event"] == event
+            wait_for(lambda task_id=task_id: _spans(other, task_id), "the task's span")
+            assert len(_spans(other, task_id)) == 1
+        assert other.counted("kit.fail") == {("failure", "ValueError"): 1}
+        assert program.stop() == 0
+        assert "telemetry.error" not in program.output()

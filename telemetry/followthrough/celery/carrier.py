@@ -7,6 +7,8 @@ from typing import Any
 
 from opentelemetry import context, propagate, trace
 
+from ..tracing import ids
+
 
 def trace_context(headers: Mapping[str, Any]) -> context.Context:
     """The OpenTelemetry context of a message; the current one where it names none."""
@@ -16,5 +18,6 @@ def trace_context(headers: Mapping[str, Any]) -> context.Context:
 
 def trace_ids(headers: Mapping[str, Any]) -> dict[str, str]:
     """The trace id as a log field; nothing where the headers name none."""
-    found = trace.get_current_span(trace_context(headers)).get_span_context()
-    return {"trace_id": trace.format_trace_id(found.trace_id)} if found.is_valid else {}
+    found = ids.of(trace.get_current_span(trace_context(headers)))
+    found.pop("span_id", None)
+    return found

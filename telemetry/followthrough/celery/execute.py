@@ -13,6 +13,7 @@ from opentelemetry import trace
 
 from .. import names
 from ..outcome import Outcome, decide
+from ..tracing import ids
 from .signals import connect
 from .tell import logger, tell
 
@@ -69,7 +70,7 @@ def on_postrun(
             task=task,
             seconds=time.perf_counter() - entry.started,
             exception=exception,
-            **trace_ids(),
+            **ids.current(),
         )
     finally:
         structlog.contextvars.reset_contextvars(**entry.tokens)
@@ -94,14 +95,3 @@ def _pop(task_id: str) -> _Running | None:
 
 def _in_pool_child() -> bool:
     return current_process()._parent_pid is not None  # noqa: SLF001  billiard has no other name
-
-
-def trace_ids() -> dict[str, str]:
-    """The ids of the current span as log fields; nothing where there is none."""
-    context = trace.get_current_span().get_span_context()
-    if not context.is_valid:
-        return {}
-    return {
-        "trace_id": trace.format_trace_id(context.trace_id),
-        "span_id": trace.format_span_id(context.span_id),
-    }

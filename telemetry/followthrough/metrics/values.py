@@ -21,7 +21,7 @@ class Value:
 
     __slots__ = ("_key", "_kind")
 
-    def __init__(  # noqa: PLR0917  as prometheus_client's values
+    def __init__(
         self,
         kind: str,
         metric: str,
