@@ -15,8 +15,9 @@ from app.manage.background import detach
 from app.manage.output import table, write
 from app.manage.processes import memory, send
 from app.manage.records import Record, RunDirectory
-from app.manage.services import Service
+from app.manage.services import Service, shown
 from app.manage.start import Start, place, refuse, stop_leftovers
+from app.manage.unit import FAILED, RUNNING, STOPPED
 from app.settings import Settings, SettingsError
 
 POLL = 0.05  # seconds
@@ -103,44 +104,50 @@ def _ask_restart(run: RunDirectory, manager: Record, wanted: list[str]) -> int:
     run.request_restart(wanted)
     send(manager.pid, signal.SIGUSR1)
 
-    def renewed(name: str) -> bool:
-        record = run.read(name)
-        return bool(record and record.state == "running" and record.pid != before.get(name))
+    def missing() -> list[str]:
+        return [name for name in wanted if not _renewed(run.read(name), before.get(name))]
 
-    if _within(RESTART_DEADLINE, lambda: all(map(renewed, wanted)) or not manager.alive):
-        done = [name for name in wanted if renewed(name)]
-        _say(f"restarted {', '.join(done)}")
-        return 0 if done == wanted else 1
-    return _failed([name for name in wanted if not renewed(name)])
+    def decided() -> bool:
+        given_up = any(record.state == FAILED for name in missing() if (record := run.read(name)))
+        return not missing() or given_up or not manager.alive
+
+    _within(RESTART_DEADLINE, decided)
+    left = missing()
+    _say(f"restarted {', '.join(name for name in wanted if name not in left) or 'nothing'}")
+    if left:
+        sys.stderr.write(
+            f"not running: {', '.join(left)}; see {shown(run.path.with_name('log'))}\n"
+        )
+    return 1 if left else 0
 
 
-def _failed(left: list[str]) -> int:
-    sys.stderr.write(f"not running after {RESTART_DEADLINE:.0f} s: {', '.join(left)}\n")
-    return 1
+def _renewed(record: Record | None, before: int | None) -> bool:
+    return record is not None and record.state == RUNNING and record.pid != before
 
 
 def _status(settings: Settings, _args: argparse.Namespace) -> int:
-    run, used, now = place(settings).run, memory(), time.time()
-    wanted = [service for service in services.build(settings) if not service.once]
-    rows = [_row(service, run.read(service.name), used, now) for service in wanted]
+    run, used = place(settings).run, memory()
     manager = run.manager()
+    wanted = [service for service in services.build(settings) if not service.once]
+    rows = [_row(service, run.read(service.name), manager, used) for service in wanted]
     head = [("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "ADDRESS")]
     write(sys.stdout, table([*head, *rows]))
-    if manager is None and any(row[1] == "running" for row in rows):
+    if manager is None and run.services():
         _say("their manager was killed; python -m app down stops them, up starts anew")
-    return 0 if manager and all(row[1] == "running" for row in rows) else NOT_RUNNING
+    return 0 if manager and all(row[1] == RUNNING for row in rows) else NOT_RUNNING
 
 
 def _row(
-    service: Service, record: Record | None, used: dict[int, int], now: float
+    service: Service, record: Record | None, manager: Record | None, used: dict[int, int]
 ) -> tuple[str, ...]:
     address = service.addresses[0].url if service.addresses else ""
-    if record is None or (record.pid and not record.alive):
-        return (service.name, "stopped", "", "", "", address)
-    if not record.alive:
-        return (service.name, record.state, "", "", "", address)
+    if record is None or not record.alive:
+        # Without a process, what the manager is about to do is the state.
+        state = record.state if record and manager and not record.pid else STOPPED
+        return (service.name, state, "", "", "", address)
+    uptime = _uptime(time.time() - record.since)
     size = f"{used.get(record.pid, 0) / 1024**2:.0f} MiB"
-    return (service.name, record.state, str(record.pid), _uptime(now - record.since), size, address)
+    return (service.name, record.state, str(record.pid), uptime, size, address)
 
 
 def _uptime(seconds: float) -> str:

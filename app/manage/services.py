@@ -69,9 +69,9 @@ STOPS = {
     # Celery's SIGQUIT ends the tasks that still run and gives them back to the queue, which takes
     # it some 2 s; killed before, its tasks would be away until the visibility timeout.
     "worker": (TERM, Step(SIGQUIT, 4.2), Step(SIGKILL, 8.2)),
-    "mail": (TERM, Step(SIGKILL, 9.0)),
-    "agent": (TERM, Step(SIGKILL, 9.0)),
-    "redis": (TERM, Step(SIGKILL, 9.7)),
+    "mail": (TERM, Step(SIGKILL, 8.8)),
+    "agent": (TERM, Step(SIGKILL, 8.8)),
+    "redis": (TERM, Step(SIGKILL, 9.3)),
 }
 TERM_OR_KILL = (TERM, Step(SIGKILL, 2.0))
 

@@ -121,6 +121,7 @@ class Supervisor:
 
     def _ended(self, unit: Unit, process: Process, now: float) -> None:
         if unit.state == STOPPING:
+            self.say(f"{unit.name} stopped ({process.ending()})")
             unit.enter(unit.after)
         elif unit.service.once and process.ending() == "exit code 0":
             unit.enter(DONE)

@@ -73,6 +73,8 @@ class Unit:
     def _spawn(self, extra: dict[str, str]) -> subprocess.Popen[bytes]:
         # A file, not a pipe: a service goes on when the manager is killed or its terminal hangs.
         # A session of its own: a terminal's Ctrl-C reaches the manager alone.
+        # No PR_SET_PDEATHSIG: a killed manager would take all down at once and in no order, and
+        # macOS has none; the pid files let the next command stop in order what is left.
         with self.place.log(self.name).open("ab") as log:
             return subprocess.Popen(  # noqa: S603
                 self.service.argv,
