@@ -20,7 +20,7 @@ class Metrics:
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         status, kind, body = self._answer(environ["REQUEST_METHOD"], environ.get("PATH_INFO"))
         start(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
-        return [body]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def _answer(self, method: str, path: str | None) -> tuple[str, str, bytes]:
         if path not in ("/metrics", "/-/healthy"):

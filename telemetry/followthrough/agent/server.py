@@ -17,6 +17,8 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 THREADS = 4
 # Above the receiver's own limit, which answers as the protocol asks.
 BODY_LIMIT = 64 * 1024**2
+# Each process of the host keeps a connection open to send its spans.
+CONNECTIONS = 500
 STOP_SECONDS = 1.0
 
 
@@ -73,6 +75,7 @@ class Server:
             map=self._map,
             sockets=sockets,
             threads=THREADS,
+            connection_limit=CONNECTIONS,
             max_request_body_size=BODY_LIMIT,
             ident=None,
         )

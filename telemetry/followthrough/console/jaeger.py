@@ -6,6 +6,7 @@ The answers are those of Jaeger 2: `data`, `total`, `limit`, `offset` and `error
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import time
@@ -15,13 +16,14 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from . import queries
-from .queries import Query
+from .queries import Query, Summary
 from .span import Event, Span, Tag
 from .store import Store
 
 MICRO = 1000
 UNITS = {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9, "d": 86400e9}
 LIMIT = 1500
+SPANS = 20_000
 
 
 class ApiError(Exception):
@@ -67,7 +69,7 @@ def blueprint(store: Store) -> Blueprint:
     def _search() -> Response:
         if ids := request.args.getlist("traceID"):
             return _by_id(store, [trace_id(text) for text in ids])
-        found = queries.find(store, query(request.args))
+        found = _affordable(queries.find(store, query(request.args)))
         return _answer([_document(queries.trace(store, one.trace_id)) for one in found])
 
     @api.get("/traces/<identity>")
@@ -84,6 +86,14 @@ def blueprint(store: Store) -> Blueprint:
         )
 
     return api
+
+
+def _affordable(found: list[Summary]) -> list[Summary]:
+    # Searches answer whole traces; a page full of huge ones would take gigabytes.
+    sums = itertools.accumulate(one.spans for one in found)
+    return [
+        one for one, total in zip(found, sums, strict=True) if total <= SPANS or one is found[0]
+    ]
 
 
 def _by_id(store: Store, ids: list[str]) -> Response:

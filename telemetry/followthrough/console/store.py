@@ -16,7 +16,8 @@ from .span import Span
 log = structlog.get_logger("followthrough.console")
 
 VERSION = 1
-SPANS_PER_TRACE = 50_000
+# A trace is shown and answered as a whole, in memory.
+SPANS_PER_TRACE = 10_000
 # Room is made in steps, so that a full store doesn't delete at every request, and early, since
 # SQLite's log and the request at hand come on top.
 FULL, GOAL = 0.9, 0.8

@@ -65,6 +65,19 @@ def test_the_newest_come_first_up_to_the_limit(client, store, make_span):
     assert [one["traceID"] for one in found] == ["5".zfill(16), "4".zfill(16)]
 
 
+def test_a_search_answers_at_most_so_many_spans_but_at_least_a_trace(
+    client, store, make_span, monkeypatch
+):
+    monkeypatch.setattr(jaeger, "SPANS", 4)
+    for trace, spans in ((1, 1), (2, 2), (3, 2), (4, 1)):
+        store.add([make_span(trace=trace, span=n, at=trace) for n in range(1, spans + 1)])
+    store.add([make_span(trace=5, span=n, at=5, service="big") for n in range(1, 9)])
+    for service, count in (("web", 2), ("big", 1)):
+        query = {"service": service, "start": "0"}
+        found = client.get("/api/traces", query_string=query).json["data"]
+        assert len(found) == count
+
+
 def test_lookback_counts_from_the_end(client, store, make_span):
     store.add([make_span()])
     end = make_span().start // 1000 + 3600 * 1_000_000
