@@ -9,7 +9,7 @@ from celery import Celery, Task
 
 import followthrough
 from app.schedule import SCHEDULE
-from app.services import broker
+from app.services import broker, redelivery
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -53,6 +53,7 @@ def celery_init_app(app: Flask, *, role: Role = "web") -> Celery:
         "app", task_cls=_task_class(app), amqp=broker.PatientAMQP, include=list(TASK_MODULES)
     )
     celery.conf.update(_config(settings, role))
+    redelivery.install()
     celery.loader.override_backends = dict.fromkeys(
         ("redis", "rediss", "socket"), "app.services.results:Results"
     )
@@ -80,7 +81,7 @@ def process_role(argv: list[str]) -> Role:
 def _task_class(app: Flask) -> type[Task]:
     class FlaskTask(Task):
         # Seconds until a task whose process was killed is tried again (Celery's default: 180).
-        default_retry_delay = 5
+        default_retry_delay = 1
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             with app.app_context():

@@ -32,8 +32,9 @@ WORKER_TIMEOUT = 10.0
 # A request tries once: redis-py itself replaces a connection that a restarted Redis has closed, and
 # a publish that got no answer may have been taken, so that trying again could send a task twice.
 _WEB_RETRY = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-# What a worker publishes or stores is the outcome of work already done: worth a minute's patience.
-_WORKER_RETRY = {"max_retries": 30, "interval_start": 0, "interval_step": 0.5, "interval_max": 2}
+# What a worker publishes or stores is the outcome of work already done, which giving up would lose:
+# it waits for as long as Redis is away, within the task's time limits.
+_WORKER_RETRY = {"max_retries": None, "interval_start": 0, "interval_step": 0.5, "interval_max": 2}
 
 UNREACHABLE = (OperationalError, RedisError, BackendError, OSError)
 
@@ -42,7 +43,7 @@ class PatientConnection(Connection):
     """Asks a broker that is down every 3 s at the latest; kombu's own pauses grow to 30 s."""
 
     def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
-        return super().ensure_connection(*args, **{"interval_max": 3, **kwargs})  # type: ignore[no-untyped-call]
+        return super().ensure_connection(*args, **{"interval_max": 3, **kwargs})
 
 
 class PatientAMQP(AMQP):
@@ -70,7 +71,7 @@ def config(settings: Settings, role: Role) -> dict[str, Any]:
         "broker_pool_limit": settings.web_threads + 2,
         "broker_pool_acquire_timeout": wait,
         "task_publish_retry_policy": retry,
-        **_result_config(wait, retry),
+        **_result_config(role, wait, retry),
     }
 
 
@@ -88,8 +89,11 @@ def _transport_options(url: str, wait: float) -> dict[str, Any]:
     }
 
 
-def _result_config(wait: float, retry: dict[str, Any]) -> dict[str, Any]:
+def _result_config(role: Role, wait: float, retry: dict[str, Any]) -> dict[str, Any]:
     return {
+        # Reads too: a task that can't be marked as started because Redis is away would fail unrun.
+        "result_backend_always_retry": role != "web",
+        "result_backend_max_sleep_between_retries_ms": 2000,
         "redis_socket_timeout": wait,
         "redis_socket_connect_timeout": wait,
         "redis_socket_keepalive": True,
