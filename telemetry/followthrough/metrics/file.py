@@ -50,19 +50,19 @@ class File(MmapedDict):
         """Add to a number, made at zero where it is new; raises OSError on a full disk."""
         value = self.value(key)
         if amount:
-            self.write_value(key, value + amount, 0.0)  # type: ignore[no-untyped-call]
+            self.write_value(key, value + amount, 0.0)
 
     def value(self, key: str) -> float:
         """A number, made at zero where it is new; raises OSError on a full disk."""
-        return float(self.read_value(key)[0])  # type: ignore[no-untyped-call]
+        return float(self.read_value(key)[0])
 
     def done(self) -> None:
         """Unmap and close the file."""
-        self.close()  # type: ignore[no-untyped-call]
+        self.close()
 
     def _init_value(self, key: str) -> None:
         self._reserve(self._used + len(key.encode()) + 32)
-        super()._init_value(key)  # type: ignore[no-untyped-call]
+        super()._init_value(key)
 
     def _reserve(self, needed: int) -> None:
         capacity = self._capacity
