@@ -137,3 +137,4 @@ os.waitpid(pid, 0)
             assert program.wait() == 0, program.output()
         counts = [len(spans.named(name)) for name in ("parent before", "parent", "child")]
         assert counts == [1, 20, 20]
+        assert spans.ports["child"].isdisjoint(spans.ports["parent before"] | spans.ports["parent"])

@@ -17,6 +17,8 @@ class Collector:
         self.spans: list[Any] = []
         self.services: set[str] = set()
         self.requests = 0
+        # The ports that spans of a name came from: a connection each.
+        self.ports: dict[str, set[int]] = {}
         self.hanging = False
         self.released = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -29,7 +31,7 @@ class Collector:
     def named(self, name: str) -> list[Any]:
         return [span for span in list(self.spans) if span.name == name]
 
-    def take(self, body: bytes) -> None:
+    def take(self, body: bytes, port: int) -> None:
         message = ExportTraceServiceRequest.FromString(body)
         for resource in message.resource_spans:
             for attribute in resource.resource.attributes:
@@ -37,6 +39,8 @@ class Collector:
                     self.services.add(attribute.value.string_value)
             for scope in resource.scope_spans:
                 self.spans.extend(scope.spans)
+                for span in scope.spans:
+                    self.ports.setdefault(span.name, set()).add(port)
 
     def _handler(collector) -> type[BaseHTTPRequestHandler]:  # noqa: N805
         class Handler(BaseHTTPRequestHandler):
@@ -50,7 +54,7 @@ class Collector:
                 if collector.hanging:
                     collector.released.wait(60)
                     return
-                collector.take(body)
+                collector.take(body, self.client_address[1])
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()

@@ -25,22 +25,23 @@ import os, sys
 from pathlib import Path
 from followthrough import metrics
 metrics.use(Path(sys.argv[1]))
-def count(times):
+def count(times, own):
     for _ in range(times):
-        metrics.count_published("t", "q")
-count(5)
+        metrics.count_published("all", "q")
+    metrics.count_published(own, "q")
+count(5, "parent")
 for child in range(3):
     if os.fork() == 0:
-        count(7)
+        count(7, f"child {child}")
         if child == 0 and os.fork() == 0:
-            count(11)
+            count(11, "grandchild")
             os._exit(0)
         if child == 0:
             os.wait()
         os._exit(0)
 for _ in range(3):
     os.wait()
-count(2)
+count(2, "parent, later")
 """
 
 
@@ -85,7 +86,9 @@ def test_forks_lose_and_double_nothing(tmp_path: Path) -> None:
     """Counted by a parent before and after it forked, three children and a grandchild."""
     run(FORKS, str(tmp_path))
     text = expose(tmp_path).decode()
-    assert 'celery_tasks_published_total{queue="q",task="t"} 39.0' in text
+    assert 'celery_tasks_published_total{queue="q",task="all"} 39.0' in text
+    for own in ("parent", "child 0", "child 1", "child 2", "grandchild", "parent, later"):
+        assert f'celery_tasks_published_total{{queue="q",task="{own}"}} 1.0' in text
 
 
 def test_slots_of_the_dead_are_used_again_and_keep_their_counts(tmp_path: Path) -> None:
