@@ -86,7 +86,7 @@ class Store:
         try:
             self._writer = self._open()
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode not in CORRUPT:
+            if not _corrupt(error):
                 raise
             self._writer = self._begin_anew()
 
@@ -131,7 +131,7 @@ class Store:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode not in CORRUPT:
+            if not _corrupt(error):
                 raise
             with self._lock:
                 if self._writer is found:
@@ -200,6 +200,11 @@ class Store:
         """Close the file; the store can't be used any more."""
         with self._lock:
             self._writer.close()
+
+
+def _corrupt(error: sqlite3.Error) -> bool:
+    # The low byte; the rest tells what is corrupt. Python's own errors have no code.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in CORRUPT
 
 
 def _add(connection: sqlite3.Connection, span: Span, now: float) -> bool:

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import sqlite3
+import tracemalloc
 
 import pytest
 from google.rpc import status_pb2
@@ -119,7 +120,13 @@ def test_a_body_that_is_too_large_is_refused(send, monkeypatch, encoding):
 
 def test_a_small_body_that_unfolds_to_a_huge_one_is_refused_early(send, monkeypatch):
     monkeypatch.setattr(module, "LIMIT", 1000)
-    assert send(gzip.compress(b"\0" * 50_000_000), encoding="gzip")[0] == 413
+    bomb = gzip.compress(b"\0" * 50_000_000)
+    tracemalloc.start()
+    try:
+        assert send(bomb, encoding="gzip")[0] == 413
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_store_that_fails_asks_to_send_again(send, store, monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from followthrough.console import jaeger
+from followthrough.console.span import Tag
 
 ANSWERS = json.loads(Path(__file__).with_name("jaeger-answers.json").read_text())
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -51,11 +52,15 @@ def test_searches_see_made_tags_and_errors(client, store, sample):
         assert len(client.get("/api/traces", query_string=query).json["data"]) == 1, wanted
 
 
-def test_tags_have_to_be_on_one_span(client, store, sample):
-    store.add(sample)
-    wanted = json.dumps({"server.port": "1025", "celery.retries": "0"})
-    query = {"service": "followthrough-worker", "tags": wanted, "start": "0"}
-    assert client.get("/api/traces", query_string=query).json["data"] == []
+def test_tags_have_to_be_on_one_span(client, store, make_span):
+    def tags(*values):
+        return [Tag(key, "int64", value) for key, value in zip("ab", values, strict=True)]
+
+    store.add([make_span(span=1, tags=tags(1, 1)), make_span(span=2, tags=tags(2, 2))])
+    for b, count in (("1", 1), ("2", 0)):
+        wanted = json.dumps({"a": "1", "b": b})
+        query = {"service": "web", "tags": wanted, "start": "0"}
+        assert len(client.get("/api/traces", query_string=query).json["data"]) == count
 
 
 def test_the_newest_come_first_up_to_the_limit(client, store, make_span):

@@ -179,3 +179,10 @@ def test_dependencies_count_calls_between_services(store, make_span):
     store.add([make_span(), make_span(span=2, parent=1, service="worker")])
     store.add([make_span(trace=2), make_span(trace=2, span=2, parent=1, service="worker")])
     assert queries.dependencies(store, 0, 2**62) == {("web", "worker"): 2}
+
+
+def test_a_closed_store_says_so_and_leaves_its_file_alone(store, make_span, tmp_path):
+    store.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        store.add([make_span()])
+    assert not (tmp_path / "traces.db.corrupt").exists()
