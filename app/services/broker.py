@@ -36,6 +36,8 @@ _WEB_RETRY = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interv
 # it waits for as long as Redis is away, within the task's time limits.
 _WORKER_RETRY = {"max_retries": None, "interval_start": 0, "interval_step": 0.5, "interval_max": 2}
 
+_PATIENT = ("worker", "beat")
+
 UNREACHABLE = (OperationalError, RedisError, BackendError, OSError)
 
 
@@ -58,7 +60,7 @@ def breakers() -> dict[str, Breaker]:
 def config(settings: Settings, role: Role) -> dict[str, Any]:
     """Celery's settings about addresses, time-outs and retries."""
     wait = WEB_TIMEOUT if role == "web" else WORKER_TIMEOUT
-    retry = _WEB_RETRY if role == "web" else _WORKER_RETRY
+    retry = _WORKER_RETRY if role in _PATIENT else _WEB_RETRY
     return {
         "broker_url": settings.broker_url,
         "result_backend": settings.result_backend,
@@ -92,7 +94,7 @@ def _transport_options(url: str, wait: float) -> dict[str, Any]:
 def _result_config(role: Role, wait: float, retry: dict[str, Any]) -> dict[str, Any]:
     return {
         # Reads too: a task that can't be marked as started because Redis is away would fail unrun.
-        "result_backend_always_retry": role != "web",
+        "result_backend_always_retry": role in _PATIENT,
         "result_backend_max_sleep_between_retries_ms": 2000,
         "redis_socket_timeout": wait,
         "redis_socket_connect_timeout": wait,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Event = MutableMapping[str, Any]
 
 QUIET_FOR = 60.0
+_CLOCK = slice(11, 23)
 _FIRST = ("timestamp", "level", "event", "logger", "service")
 # Own handlers would write each line twice, past our chain.
 _CAPTURED = ("gunicorn.error", "gunicorn.access", "celery", "celery.task", "py.warnings")
@@ -131,11 +132,21 @@ def _json() -> list[structlog.types.Processor]:
     ]
 
 
+def _for_people(_logger: Any, _method: str, event: Event) -> Event:
+    event["timestamp"] = str(event.get("timestamp", ""))[_CLOCK]
+    event.pop("span_id", None)
+    if str(event.get("logger", "")).startswith("followthrough."):
+        del event["logger"]
+    ends = {key: event.pop(key) for key in ("service", "trace_id") if key in event}
+    return dict(event) | ends
+
+
 def _console() -> list[structlog.types.Processor]:
     return [
         structlog.processors.format_exc_info,
         _redacted,
-        structlog.dev.ConsoleRenderer(colors=wants_colour(), pad_event_to=24),
+        _for_people,
+        structlog.dev.ConsoleRenderer(colors=wants_colour(), pad_event_to=24, sort_keys=False),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,44 @@ def test_other_pools_tell_each_end_once(tmp_path: Path, pool: str) -> None:
         assert other.counted("kit.fail") == {("failure", "ValueError"): 1}
         assert program.stop() == 0
         assert "telemetry.error" not in program.output()
+
+
+# Written as if its author had never heard of the kit.
+HOST = """
+import os
+from celery import Celery
+app = Celery("host", broker=os.environ["KIT_BROKER"], backend=os.environ["KIT_BROKER"])
+app.conf.broker_connection_retry_on_startup = True
+
+@app.task(name="kit.add")
+def add(a, b):
+    return a + b
+
+@app.task(name="host.fail")
+def fail():
+    raise ValueError("it broke")
+"""
+
+
+def test_a_worker_under_the_launcher_is_told_without_a_line_of_code(tmp_path: Path) -> None:
+    (tmp_path / "host.py").write_text(HOST)
+    launcher = Path(sys.executable).with_name("opentelemetry-instrument")
+    argv = [str(launcher), sys.executable, "-m", "celery", "--workdir", str(tmp_path)]
+    argv += ["-A", "host", "worker", "-c", "1", "--max-tasks-per-child", "1"]
+    with redis_server(tmp_path) as (_redis, url), collector() as spans:
+        env = {
+            "KIT_BROKER": url,
+            "FOLLOWTHROUGH_STATE_DIR": str(tmp_path / "state"),
+            "FOLLOWTHROUGH_LOG_FORMAT": "json",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": spans.endpoint,
+            "OTEL_SERVICE_NAME": "host",
+        }
+        with running(argv, tmp_path / "worker.log", env) as program:
+            wait_for(lambda: "ready." in program.output(), "worker is ready", LOSING)
+            host = Worker(program, url, tmp_path / "state", spans)
+            task_id = host.send("host.fail")
+            assert host.end(task_id)["event"] == "task.failed"
+            assert host.counted("host.fail") == {("failure", "ValueError"): 1}
+            wait_for(lambda: _spans(host, task_id), "the task's span")
+            assert len(_spans(host, task_id)) == 1
+            assert spans.services == {"host"}

@@ -91,6 +91,18 @@ def test_colour_follows_the_environment(
     assert ("\x1b[" in capsys.readouterr().out) is coloured
 
 
+def test_the_console_shows_a_line_with_what_people_look_for(
+    capsys: pytest.CaptureFixture[str], told: Captured
+) -> None:
+    logs.configure_logs("console", "info", "svc")
+    with trace.get_tracer("t").start_as_current_span("s") as span:
+        structlog.get_logger("x").info("hello", n=1)
+    (line,) = capsys.readouterr().out.splitlines()
+    trace_id = trace.format_trace_id(span.get_span_context().trace_id)
+    assert line[2] == ":"
+    assert line.endswith(f"n=1 service=svc trace_id={trace_id}")
+
+
 def test_auto_is_json_where_no_terminal_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], told: Captured
 ) -> None:
