@@ -26,6 +26,7 @@ def create_app(settings: Settings | str | None = None, *, role: Role = "web") ->
 
     loaded = _loaded(settings)
     if role != "client":
+        loaded.state_dir.mkdir(parents=True, exist_ok=True)
         followthrough.configure(f"followthrough-{role}", settings=loaded.telemetry)
     app = _flask(loaded)
     from app.celery import celery_init_app  # noqa: PLC0415

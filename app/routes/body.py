@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 from flask import request
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from app.errors import InvalidError
 
@@ -40,13 +40,22 @@ def read(model: type[T]) -> T:
     """
     if not request.is_json:
         raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
-    document = _parsed(request.get_data(cache=False))
+    document = _parsed(_raw())
     if not isinstance(document, dict):
         raise BadRequest("The body must be a JSON object.")
     try:
         return model.model_validate(document)
     except ValidationError as error:
         raise InvalidError([_wrong(each) for each in error.errors()]) from None
+
+
+def _raw() -> bytes:
+    raw = request.get_data(cache=False)
+    limit = request.max_content_length
+    # Of a body without a stated length, Werkzeug silently reads no more than the limit.
+    if request.content_length is None and limit is not None and len(raw) >= limit:
+        raise RequestEntityTooLarge
+    return raw
 
 
 def _wrong(error: Any) -> tuple[str, str]:

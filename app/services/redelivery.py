@@ -1,27 +1,46 @@
-"""Redis as a broker that may go away while a worker holds messages.
+"""Redis as a broker that may go away, at any moment, while a worker takes and holds messages.
 
-kombu leaves what it can't give back or acknowledge at that moment in Redis's list of unacknowledged
-messages, until the visibility timeout hours later; what Redis was just handing over is lost. Here
-the process remembers all of it, and settles it as soon as it consumes again. A task that runs
-meanwhile goes on, and is acknowledged when it has ended.
+kombu pops a message and then notes it as unacknowledged: if Redis stops in between, it is lost. And
+what a worker can't acknowledge or give back then is redelivered hours later. Here a message is
+taken and noted in one step, under a tag that the worker chose before; what could not be settled is
+remembered, and settled as soon as the worker consumes again. A task that runs meanwhile goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
+import time
+import uuid
 from queue import Empty
-from typing import Any, NamedTuple
+from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import loads
 
+# Seconds after which a stopped Redis has either run a request it had received, or never will.
+DOUBT = 60.0
+# Seconds to wait for one of several queues; with one queue it is kombu's own second.
+TURN = 0.1
 
-class _Message(NamedTuple):
-    payload: Any
-    exchange: str
-    routing_key: str
-    # Whether Redis had it among the unacknowledged; one that it hadn't is only here.
-    noted: bool
+TAKE = """
+local queues = #KEYS - 2
+for number = 1, queues do
+  local message = redis.call('RPOP', KEYS[number])
+  if message then
+    local whole, content = pcall(cjson.decode, message)
+    local info = whole and type(content) == 'table' and (content.properties or {}).delivery_info
+    if info then
+      local place = cjson.encode(info.exchange) .. ',' .. cjson.encode(info.routing_key)
+      redis.call('ZADD', KEYS[queues + 1], ARGV[2], ARGV[1])
+      redis.call('HSET', KEYS[queues + 2], ARGV[1], '[' .. message .. ',' .. place .. ']')
+    end
+    return {KEYS[number], message}
+  end
+end
+return false
+"""
 
 
 class _Held:
@@ -29,8 +48,14 @@ class _Held:
 
     def __init__(self) -> None:
         self.ended: set[str] = set()
-        self.unstarted: dict[str, _Message] = {}
+        self.unstarted: set[str] = set()
+        # Asked for without an answer; until when Redis may still take a message under it.
+        self.doubtful: dict[str, float] = {}
         self.consuming: QoS | None = None
+
+    def doubt(self, tag: str | None) -> None:
+        if tag is not None:
+            self.doubtful[tag] = time.monotonic() + DOUBT
 
 
 _held = _Held()
@@ -39,90 +64,116 @@ _held = _Held()
 class QoS(redis.QoS):
     """kombu's record of what a channel has delivered, which outlives its connection."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._running: dict[str, Any] = {}
-
     def append(self, message: Any, delivery_tag: str) -> None:
-        try:
-            super().append(message, delivery_tag)
-        except self.channel.connection_errors:
-            # It has left the queue already: nobody else has it.
-            _held.unstarted[delivery_tag] = _message(message, noted=False)
-            raise
+        # Redis has noted it already.
+        virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        _held.ended.add(delivery_tag)
-        self._done(delivery_tag)
+        self._done(delivery_tag, _held.ended)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        message = self._delivered.get(delivery_tag) or self._running.get(delivery_tag)
-        if requeue and message is not None:
-            _held.unstarted[delivery_tag] = _message(message, noted=True)
-        else:
-            _held.ended.add(delivery_tag)
-        self._done(delivery_tag)
+        self._done(delivery_tag, _held.unstarted if requeue else _held.ended)
 
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002
         """As the channel closes, give back what nobody works on; the rest is settled at its end."""
         self._flush()
         running = set() if _is_stopping() else _running_tags()
-        for tag, message in self._delivered.items():
-            if tag in running:
-                self._running[tag] = message
-            else:
-                _held.unstarted[tag] = _message(message, noted=True)
+        _held.unstarted |= set(self._delivered) - running
         self._delivered.clear()
-        self._try_to_settle()
+        self.try_to_settle()
 
     def settle(self) -> None:
         """Tell Redis what could not be told before; raises what the connection raises."""
         for tag in tuple(_held.ended):
             self._remove_from_indices(tag).execute()
             _held.ended.discard(tag)
-        for tag, message in tuple(_held.unstarted.items()):
-            self._put_back(tag, message)
-            _held.unstarted.pop(tag, None)
+        for tag in tuple(_held.unstarted):
+            self.restore_by_tag(tag)
+            _held.unstarted.discard(tag)
+        for tag, until in tuple(_held.doubtful.items()):
+            self.restore_by_tag(tag)
+            if until < time.monotonic():
+                del _held.doubtful[tag]
 
-    def _done(self, tag: str) -> None:
-        self._running.pop(tag, None)
-        virtual.QoS.ack(self, tag)
-        self._try_to_settle()
-
-    def _try_to_settle(self) -> None:
-        # A closed channel can't reach Redis any more; the one that consumes now can.
+    def try_to_settle(self) -> None:
+        """Settle if Redis can be reached; a closed channel can't, the one that consumes now can."""
         qos = self if self.channel.connection is not None else _held.consuming
         if qos is None or qos.channel.connection is None:
             return
         with contextlib.suppress(*qos.channel.connection_errors):
             qos.settle()
 
-    def _put_back(self, tag: str, message: _Message) -> None:
-        def change(pipe: Any) -> None:
-            noted = pipe.hget(self.unacked_key, tag)
-            pipe.multi()
-            self._remove_from_indices(tag, pipe)
-            # One that Redis had and has no more was redelivered by another worker.
-            if noted or not message.noted:
-                self.channel._do_restore_message(*message[:3], pipe)  # noqa: SLF001
-
-        with self.channel.conn_or_acquire() as client:
-            client.transaction(change, self.unacked_key)
+    def _done(self, tag: str, kind: set[str]) -> None:
+        kind.add(tag)
+        virtual.QoS.ack(self, tag)
+        self.try_to_settle()
 
 
 class Channel(redis.Channel):
     QoS = QoS
+    _asked: str | None = None
+    _in_poll: Any
+    _brpop_sent_at: Any
 
     def basic_consume(self, *args: Any, **kwargs: Any) -> Any:
         self.qos.settle()
         _held.consuming = self.qos
         return super().basic_consume(*args, **kwargs)
 
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        if not queues:
+            return
+        names = [self._q_for_pri(queue, pri) for pri in self.priority_steps for queue in queues]
+        keys = [f"{self.global_keyprefix}{name}" for name in names]
+        _held.doubt(self._asked)
+        self._asked = str(uuid.uuid4())
+        connection = self._in_poll = self.client.connection
+        self._brpop_sent_at = time.monotonic()
+        wait = (timeout or self.brpop_timeout) if len(keys) == 1 else TURN
+        # Moves nothing: it only waits until there is something to take.
+        connection.send_command("BLMOVE", keys[0], keys[0], "RIGHT", "RIGHT", wait)
+        notes = [
+            f"{self.global_keyprefix}{key}" for key in (self.unacked_index_key, self.unacked_key)
+        ]
+        arguments = (len(keys) + len(notes), *keys, *notes, self._asked, time.time())
+        connection.send_command("EVAL", TAKE, *arguments)
+
+    def _brpop_read(self, **_options: Any) -> bool:
+        try:
+            found = self._answer()
+            tag, self._asked = self._asked, None
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+        if not found:
+            if _held.doubtful:
+                self.qos.try_to_settle()
+            raise Empty
+        key = bytes_to_str(found[0]).removeprefix(self.global_keyprefix)
+        queue = key.rsplit(self.sep, 1)[0]
+        self._queue_cycle.rotate(queue)
+        payload = loads(bytes_to_str(found[1]))
+        payload["properties"]["delivery_tag"] = tag
+        self.connection._deliver(payload, queue)  # noqa: SLF001
+        return True
+
+    def _answer(self) -> Any:
+        connection = self.client.connection
+        try:
+            self.client.parse_response(connection, "BLMOVE")
+            return self.client.parse_response(connection, "EVAL")
+        except self.connection_errors:
+            connection.disconnect()
+            raise
+
     def close(self) -> None:
         """Close; what has arrived and what is held is kept, whatever fails on the way."""
         with contextlib.suppress(Empty, *self.connection_errors):
             if self._in_poll:
                 self._brpop_read()
+        _held.doubt(self._asked)
+        self._asked = None
         try:
             super().close()
         except self.connection_errors:
@@ -139,11 +190,6 @@ def install() -> None:
     """Use this transport for redis:// and rediss:// addresses in this process."""
     name = f"{__name__}:Transport"
     TRANSPORT_ALIASES.update(redis=name, rediss=name)
-
-
-def _message(message: Any, *, noted: bool) -> _Message:
-    delivery = message.delivery_info
-    return _Message(message._raw, delivery["exchange"], delivery["routing_key"], noted)  # noqa: SLF001
 
 
 def _is_stopping() -> bool:
