@@ -42,10 +42,11 @@ UNREACHABLE = (OperationalError, RedisError, BackendError, OSError)
 
 
 class PatientConnection(Connection):
-    """Asks a broker that is down every 3 s at the latest; kombu's own pauses grow to 30 s."""
+    """Asks a broker that is down at first soon, then every 3 s; kombu's own pauses grow to 30 s."""
 
     def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
-        return super().ensure_connection(*args, **{"interval_max": 3, **kwargs})
+        pauses = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 3}
+        return super().ensure_connection(*args, **{**pauses, **kwargs})
 
 
 class PatientAMQP(AMQP):
