@@ -85,6 +85,8 @@ def _transport_options(url: str, wait: float) -> dict[str, Any]:
         "visibility_timeout": VISIBILITY_TIMEOUT,
         "socket_timeout": wait,
         "socket_connect_timeout": wait,
+        # One list for each queue: an idle worker can wait for it, where it would have to poll several.
+        "priority_steps": [0],
         # A peer that vanished without a word is noticed while a connection is idle.
         "socket_keepalive": True,
         # The first use of a connection tries once; the publish itself is what is tried again.
