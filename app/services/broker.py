@@ -85,7 +85,7 @@ def _transport_options(url: str, wait: float) -> dict[str, Any]:
         "visibility_timeout": VISIBILITY_TIMEOUT,
         "socket_timeout": wait,
         "socket_connect_timeout": wait,
-        # One list for each queue: an idle worker can wait for it, where it would have to poll several.
+        # One list for each queue: an idle worker waits for it, where it would have to poll several.
         "priority_steps": [0],
         # A peer that vanished without a word is noticed while a connection is idle.
         "socket_keepalive": True,
