@@ -293,7 +293,7 @@ def test_a_worker_under_the_launcher_is_told_without_a_line_of_code(tmp_path: Pa
     (tmp_path / "host.py").write_text(HOST)
     launcher = Path(sys.executable).with_name("opentelemetry-instrument")
     argv = [str(launcher), sys.executable, "-m", "celery", "--workdir", str(tmp_path)]
-    argv += ["-A", "host", "worker", "-c", "1", "--max-tasks-per-child", "1"]
+    argv += ["-A", "host", "worker", "-c", "1"]
     with redis_server(tmp_path) as (_redis, url), collector() as spans:
         env = {
             "KIT_BROKER": url,
