@@ -21,5 +21,3 @@ worker_tmp_dir = "/dev/shm" if sys.platform == "linux" else None  # noqa: S108
 # Its place is the home directory, where two services of one user would meet.
 control_socket_disable = True
 logconfig_dict = logs.dict_config(_settings.telemetry, "followthrough-web")
-# The kit writes one line a request, with its route and trace.
-logconfig_dict["loggers"]["gunicorn.access"]["level"] = "WARNING"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 # Known here so that a process with an up-to-date database need not load Alembic.
 HEAD = "0001"
 LOCK = 7_204_291
+
+logger = logging.getLogger(__name__)
 
 
 def upgrade(engine: Engine, lock: Path) -> None:
@@ -40,10 +43,13 @@ def _apply(connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415  needed once in a database's life
     from alembic.config import Config  # noqa: PLC0415
 
+    # It tells about its plugins; what it did is one line of ours.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    logger.info("database brought to revision %s", HEAD)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ QUIET_FOR = 60.0
 _CLOCK = slice(11, 23)
 _FIRST = ("timestamp", "level", "event", "logger", "service")
 # Own handlers would write each line twice, past our chain.
-_CAPTURED = ("gunicorn.error", "gunicorn.access", "celery", "celery.task", "py.warnings")
+_CAPTURED = ("gunicorn.error", "celery", "celery.task", "py.warnings")
 # At debug these tell about themselves, not about the service.
 _CHATTY = ("opentelemetry", "celery.utils.functional", "kombu", "amqp", "urllib3", "asyncio")
 
@@ -69,6 +69,8 @@ def _config(log_format: str, level: str, service: str) -> dict[str, Any]:
         "root": {"handlers": ["stdout"], "level": level.upper()},
         "loggers": {
             **{name: dict(captured) for name in _CAPTURED},
+            # `request.finished` is the one line a request, with its route and trace.
+            "gunicorn.access": {**captured, "level": "WARNING"},
             **{name: {"level": "INFO" if level == "debug" else "NOTSET"} for name in _CHATTY},
         },
     }
