@@ -109,9 +109,8 @@ class Supervisor:
             self._give_up(unit, f"{unit.name} is not ready after {PATIENCE:.0f} s")
 
     def _may_start(self, unit: Unit) -> bool:
-        leaving = any(other.state == STOPPING for other in self.units.values())
         needs = (self.units[name].state for name in unit.service.needs)
-        return not leaving and all(state in (RUNNING, DONE) for state in needs)
+        return all(state in (RUNNING, DONE) for state in needs)
 
     def _start(self, unit: Unit, now: float) -> None:
         try:
