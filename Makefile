@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Tests mostly wait for processes, so there are more of them at a time than cores.
 PYTEST := $(BIN)/python -m pytest
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -39,10 +40,10 @@ run: setup ## Set up and run everything: Redis, web, worker, beat, agent, mail
 	@exec $(BIN)/python -m app up
 
 test: setup-dev ## Set up and pass the tests, with a real Redis and real workers
-	@$(PYTEST) -m "not stack and not browser and not wheel"
+	@$(PYTEST) -q -n 4 --dist loadfile -m "not stack and not browser and not wheel"
 
 test-unit: setup-dev ## The fast tests alone
-	@$(PYTEST) tests/unit
+	@$(PYTEST) -q -n 2 tests/unit
 
 test-stack: setup-dev ## Tests with the real Collector, Jaeger and Prometheus (builds them with Go)
 	@$(PYTEST) -m stack

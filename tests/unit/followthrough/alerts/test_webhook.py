@@ -95,6 +95,7 @@ def test_what_may_pass_is_retried_and_a_redirect_is_not_followed(httpserver, mak
         (email.utils.formatdate(time.time() + 3600, usegmt=True), 3500, 3601),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
     ],
+    ids=["seconds", "zero", "huge", "in an hour", "long ago"],
 )
 def test_the_receivers_wish_to_wait_is_told(httpserver, make_alert, header, low, high):
     response = Response(status=429, headers={"Retry-After": header})
