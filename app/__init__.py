@@ -64,7 +64,9 @@ def _init_web(app: Flask, settings: Settings) -> None:
     import followthrough  # noqa: PLC0415
     from app import db, errors, routes  # noqa: PLC0415
 
-    followthrough.instrument_flask(app)
+    # Health checks come every few seconds, and would bury the traces that people look for.
+    unseen = None if os.environ.get("OTEL_PYTHON_FLASK_EXCLUDED_URLS") else "api/health,api/ready"
+    followthrough.instrument_flask(app, excluded_urls=unseen)
     app.cli.add_command(db.migrate_command)
     errors.init_app(app)
     routes.init_app(app)

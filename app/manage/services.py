@@ -201,9 +201,10 @@ def web(settings: Settings, needs: tuple[str, ...]) -> Service:
 
 
 def celery(settings: Settings, needs: tuple[str, ...]) -> list[Service]:
-    command = (sys.executable, "-m", "celery", "-A", "app.worker")
-    processes = str(settings.worker_concurrency)
-    worker = (*command, "worker", "-c", processes)
+    command = (sys.executable, "-m", "celery", "-q", "-A", "app.worker")
+    # One worker has no neighbours to talk to; asking for them takes a second at each start.
+    alone = ("--without-gossip", "--without-mingle")
+    worker = (*command, "worker", "-c", str(settings.worker_concurrency), *alone)
     return [
         Service("worker", worker, announces=True, needs=needs),
         Service("beat", (*command, "beat"), announces=True, needs=needs),

@@ -40,11 +40,11 @@ def current(connection: Connection) -> str | None:
 
 
 def _apply(connection: Connection) -> None:
+    # It tells about its plugins as it is imported; what it did is one line of ours.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command  # noqa: PLC0415  needed once in a database's life
     from alembic.config import Config  # noqa: PLC0415
 
-    # It tells about its plugins; what it did is one line of ours.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection

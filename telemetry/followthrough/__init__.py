@@ -34,12 +34,16 @@ def configure(service_name: str | None = None, *, settings: Settings | None = No
     return setup.configure(service_name, settings)
 
 
-def instrument_flask(app: Flask) -> None:
-    """Trace, log and count the requests of `app`; a second call does nothing."""
+def instrument_flask(app: Flask, *, excluded_urls: str | None = None) -> None:
+    """Trace, log and count the requests of `app`; a second call does nothing.
+
+    `excluded_urls`, comma-separated patterns, are not traced; without it
+    OTEL_PYTHON_FLASK_EXCLUDED_URLS holds.
+    """
     from . import flask, setup  # noqa: PLC0415
 
     setup.configure(None, None)
-    flask.instrument(app)
+    flask.instrument(app, excluded_urls)
 
 
 def uninstrument_flask(app: Flask) -> None:

@@ -45,12 +45,12 @@ class _Request:
     told: bool = False
 
 
-def instrument(app: Flask) -> None:
+def instrument(app: Flask, excluded_urls: str | None = None) -> None:
     """Trace `app` with the stock instrumentor, and log and count its requests."""
     from opentelemetry.instrumentation.flask import FlaskInstrumentor  # noqa: PLC0415
 
     if not getattr(app, "_is_instrumented_by_opentelemetry", False):
-        FlaskInstrumentor.instrument_app(app)
+        FlaskInstrumentor.instrument_app(app, excluded_urls=excluded_urls)
     connect(app)
 
 
