@@ -36,7 +36,7 @@ def main() -> None:
 def report(name: str, service: Service, victims: Callable[[Service], list[psutil.Process]]) -> None:
     accepted = late = 0
     for _ in range(ROUNDS):
-        with Callers(service) as callers:
+        with Callers(service, threads=4, pause=0.0) as callers:
             for process in victims(service):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)

@@ -13,26 +13,32 @@ from tests.support.service import Service
 
 
 class Callers:
-    """Requests that flow all the time; remembers what was accepted."""
+    """Requests that flow all the time; remembers what was accepted.
 
-    def __init__(self, service: Service) -> None:
+    Each of `threads` waits `pause` seconds between its requests.
+    """
+
+    def __init__(self, service: Service, threads: int = 1, pause: float = 0.02) -> None:
         self.service = service
+        self.pause = pause
         self.accepted: list[str] = []
         self.statuses: list[int] = []
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._call, daemon=True)
+        self._threads = [threading.Thread(target=self._call, daemon=True) for _ in range(threads)]
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         self.flows()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
-        self._thread.join(20)
+        for thread in self._threads:
+            thread.join(20)
 
     def _call(self) -> None:
-        while not self._stop.wait(0.02):
+        while not self._stop.wait(self.pause):
             try:
                 answer = self.service.send_email()
             except OSError:  # refused while the web process restarts: nothing was accepted
