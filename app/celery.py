@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from billiard import pool
 from celery import Celery, Task
 
 import followthrough
@@ -61,12 +62,21 @@ def celery_init_app(app: Flask, *, role: Role = "web") -> Celery:
     celery.set_default()
     app.extensions["celery"] = celery
     app.extensions["breakers"] = broker.breakers()
+    if role == "worker":
+        _bound_the_pools_end()
     if role != "client":
         followthrough.instrument_celery()
     return celery
 
 
 make_celery = celery_init_app
+
+
+def _bound_the_pools_end() -> None:
+    # A pool process waits before it ends until the worker has read all its results. After a lost
+    # connection it may wait for one that was dropped, by default for 30 s: longer than a stop may
+    # take, so that the worker was killed before it gave back what it held.
+    pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10  # times 0.1 s
 
 
 def process_role(argv: list[str]) -> Role:

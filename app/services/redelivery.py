@@ -15,7 +15,7 @@ import uuid
 from queue import Empty
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from kombu.transport import TRANSPORT_ALIASES, _transport_cache, redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
@@ -188,8 +188,10 @@ class Transport(redis.Transport):
 
 def install() -> None:
     """Use this transport for redis:// and rediss:// addresses in this process."""
-    name = f"{__name__}:Transport"
-    TRANSPORT_ALIASES.update(redis=name, rediss=name)
+    for scheme in ("redis", "rediss"):
+        TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+        # kombu remembers what it found before.
+        _transport_cache.pop(scheme, None)
 
 
 def _is_stopping() -> bool:

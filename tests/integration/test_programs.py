@@ -71,7 +71,7 @@ def test_beat_sends_what_is_due(parts, tmp_path):
     argv = python("-m", "celery", "-A", "app.worker", "beat")
     with running(argv, tmp_path / "beat.log", parts.env) as beat:
         schedule = tmp_path / "state" / "celerybeat-schedule"
-        wait_for(lambda: "beat: Starting" in beat.output(), "beat runs")
+        wait_for(lambda: [*schedule.parent.glob(f"{schedule.name}*")], "beat has its file")
         assert "followthrough-beat" in beat.output()
         beat.signal(signal.SIGTERM)
         assert beat.wait(5) == 0

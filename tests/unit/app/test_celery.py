@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from celery import current_app
+from kombu import Connection, transport
 
 from app.celery import celery_init_app, make_celery, process_role
-from app.services import broker
+from app.services import broker, redelivery
 
 
 @pytest.mark.parametrize(
@@ -89,3 +90,13 @@ def test_a_broker_that_is_down_is_asked_often(monkeypatch):
     )
     broker.PatientConnection("memory://").ensure_connection(None, 5)
     assert seen["interval_max"] <= 3
+
+
+def test_the_transport_is_ours_also_where_kombu_has_used_its_own_before(make_app, monkeypatch):
+    """A program that talked to Redis before it made the app still loses no message."""
+    monkeypatch.setitem(transport.TRANSPORT_ALIASES, "redis", "kombu.transport.redis:Transport")
+    monkeypatch.delitem(transport._transport_cache, "redis", raising=False)
+    url = "redis://127.0.0.1:1/0"
+    assert type(Connection(url).transport) is transport.redis.Transport
+    make_app(CELERY_BROKER_URL=url)
+    assert type(Connection(url).transport) is redelivery.Transport
