@@ -15,7 +15,8 @@ from followthrough import settings as kit
 from followthrough.settings import Row, SettingsError, port_problems, setting, without_password
 
 HOME = Path(__file__).resolve().parent.parent
-BROKERS = ("redis", "rediss", "unix", "redis+socket", "amqp", "amqps", "memory")
+BROKERS = ("redis", "rediss", "redis+socket", "amqp", "amqps", "pyamqp", "memory")
+DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
 BACKENDS = ("redis", "rediss", "socket", "cache+memory")
 DEFAULT_SECRET = "development-only"  # noqa: S105  production refuses it
 
@@ -53,10 +54,10 @@ class Settings:
     )
     host: str = setting("HOST", "127.0.0.1", "Address the API listens on.")
     port: int = setting("PORT", 5000, "Port of the API.")
-    web_concurrency: int = setting("WEB_CONCURRENCY", 1, "Web worker processes.")
-    web_threads: int = setting("WEB_THREADS", 8, "Threads in each web worker process.")
+    web_concurrency: int = setting("WEB_CONCURRENCY", 1, "Web worker processes.", minimum=1)
+    web_threads: int = setting("WEB_THREADS", 8, "Threads in each web worker process.", minimum=1)
     worker_concurrency: int = setting(
-        "CELERY_WORKER_CONCURRENCY", 2, "Pool processes of the Celery worker."
+        "CELERY_WORKER_CONCURRENCY", 2, "Pool processes of the Celery worker.", minimum=1
     )
     redis_port: int = setting("REDIS_PORT", 6379, "Port of the embedded Redis.")
     broker_url: str = setting(
@@ -66,7 +67,7 @@ class Settings:
         "CELERY_RESULT_BACKEND", _result_backend, "Where task results live; default: the broker."
     )
     result_expires: int = setting(
-        "CELERY_RESULT_EXPIRES", 86400, "Seconds a task's result and id are kept."
+        "CELERY_RESULT_EXPIRES", 86400, "Seconds a task's result and id are kept.", minimum=60
     )
     task_always_eager: bool = setting(
         "CELERY_TASK_ALWAYS_EAGER", False, "Run tasks in the calling process, for debugging."
@@ -83,7 +84,7 @@ class Settings:
     )
     mail_from: str = setting("MAIL_FROM", "followthrough@example.com", "Sender of the mails.")
     max_content_length: int = setting(
-        "MAX_CONTENT_LENGTH", 1024**2, "Largest request body in bytes."
+        "MAX_CONTENT_LENGTH", 1024**2, "Largest request body in bytes.", minimum=1
     )
 
     def problems(self) -> list[str]:
@@ -116,14 +117,26 @@ class Settings:
         urls = {
             "CELERY_BROKER_URL": (self.broker_url, BROKERS),
             "CELERY_RESULT_BACKEND": (self.result_backend, BACKENDS),
+            "DATABASE_URL": (self.database_url, DATABASES),
             "SMTP_URL": (self.smtp_url, ("smtp", "smtps")),
         }
         return [
-            f"{env}: {without_password(url)!r} does not start with one of "
-            + ", ".join(f"{scheme}://" for scheme in schemes)
+            f"{env}: {problem}"
             for env, (url, schemes) in urls.items()
-            if urlsplit(url).scheme not in schemes
+            if (problem := _url_problem(url, schemes))
         ]
+
+
+def _url_problem(url: str, schemes: tuple[str, ...]) -> str | None:
+    try:
+        parts = urlsplit(url)
+        scheme, _ = parts.scheme, parts.port
+    except ValueError:
+        return "is not an address: its host or port can't be read"
+    if scheme not in schemes:
+        wanted = ", ".join(f"{scheme}://" for scheme in schemes)
+        return f"{without_password(url)!r} does not start with one of {wanted}"
+    return None
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -132,14 +145,12 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     if not env.get("APP_ENV") and env.get("FLASK_ENV"):
         warnings.warn("FLASK_ENV is an old name; set APP_ENV instead", stacklevel=2)
     values, problems = kit.read(Settings, env)
-    if values["state_dir"] and not env.get("FOLLOWTHROUGH_STATE_DIR"):
+    if not env.get("FOLLOWTHROUGH_STATE_DIR"):
         env["FOLLOWTHROUGH_STATE_DIR"] = str(values["state_dir"] / "telemetry")
     telemetry, wrong = kit.read(kit.Settings, env)
-    if problems or wrong:
-        raise SettingsError([*problems, *wrong])
-    kit_settings = kit.Settings(**telemetry)
-    settings = Settings(**values, telemetry=kit_settings)
-    if problems := [*kit_settings.problems(), *settings.problems()]:
+    settings = Settings(**values, telemetry=kit.Settings(**telemetry))
+    contradictions = [*settings.telemetry.problems(), *settings.problems()]
+    if problems := [*problems, *wrong, *contradictions]:
         raise SettingsError(list(dict.fromkeys(problems)))
     return settings
 

@@ -39,6 +39,7 @@ class Spec:
     doc: str
     secret: bool
     aliases: tuple[str, ...]
+    minimum: float
 
 
 def setting(
@@ -48,9 +49,10 @@ def setting(
     *,
     secret: bool = False,
     aliases: tuple[str, ...] = (),
+    minimum: float = 0,
 ) -> Any:
     """Declare a setting; a callable default is given the values before it and the environment."""
-    spec = Spec(env, doc, secret, aliases)
+    spec = Spec(env, doc, secret, aliases, minimum)
     return dataclasses.field(metadata={"spec": spec, "default": default})
 
 
@@ -70,13 +72,18 @@ def load(cls: type[T], environ: Mapping[str, str] | None = None) -> T:
     Raises SettingsError naming every wrong value; `cls.problems(self)` adds contradictions.
     """
     values, problems = read(cls, os.environ if environ is None else environ)
-    if problems:
+    instance = cls(**values)
+    check: Callable[[], list[str]] = getattr(instance, "problems", list)
+    if problems := [*problems, *check()]:
         raise SettingsError(problems)
-    return checked(cls(**values))
+    return instance
 
 
 def read(cls: type[Any], env: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The values of the settings in `cls`, and a sentence for each that can't be read."""
+    """The values of the settings in `cls`, and a sentence for each that can't be read.
+
+    The default stands in for what can't be read, so that contradictions can still be found.
+    """
     values: dict[str, Any] = {}
     problems: list[str] = []
     hints = typing.get_type_hints(cls)
@@ -85,20 +92,12 @@ def read(cls: type[Any], env: Mapping[str, str]) -> tuple[dict[str, Any], list[s
             values[field.name] = _read(field, hints[field.name], values, env)
         except ValueError as error:
             problems.append(f"{field.metadata['spec'].env}: {error}")
-            values[field.name] = None
+            values[field.name] = _default(field, values, env)
     return values, problems
 
 
 def _fields(cls: Any) -> list[dataclasses.Field[Any]]:
     return [field for field in dataclasses.fields(cls) if "spec" in field.metadata]
-
-
-def checked(instance: T) -> T:
-    """Return `instance`, or raise SettingsError with its contradictions."""
-    check: Callable[[], list[str]] = getattr(instance, "problems", list)
-    if problems := check():
-        raise SettingsError(problems)
-    return instance
 
 
 def describe(instance: Any, environ: Mapping[str, str] | None = None) -> list[Row]:
@@ -143,9 +142,19 @@ def _read(
 ) -> Any:
     name = _name_in(field.metadata["spec"], env)
     if name is None:
-        default = field.metadata["default"]
-        return default(values, env) if callable(default) else default
-    return parse(kind, env[name].strip())
+        return _default(field, values, env)
+    return _at_least(field.metadata["spec"].minimum, parse(kind, env[name].strip()))
+
+
+def _default(field: dataclasses.Field[Any], values: dict[str, Any], env: Mapping[str, str]) -> Any:
+    default = field.metadata["default"]
+    return default(values, env) if callable(default) else default
+
+
+def _at_least(minimum: float, value: Any) -> Any:
+    if isinstance(value, int | float) and value < minimum:
+        raise ValueError(f"{value} is less than {minimum}")
+    return value
 
 
 def parse(kind: Any, text: str) -> Any:

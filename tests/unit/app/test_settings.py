@@ -43,12 +43,13 @@ def test_contradictions_of_service_and_kit_are_told_together():
     environ = {
         "PORT": "4318",
         "SMTP_URL": "http://mail",
+        "DATABASE_URL": "mysql://db/app",
         "FOLLOWTHROUGH_ALERT_NOTIFIERS": "webhook",
     }
     with pytest.raises(settings.SettingsError) as caught:
         settings.load(environ)
     problems = caught.value.problems
-    assert len(problems) == len(set(problems)) == 3
+    assert len(problems) == len(set(problems)) == 4
 
 
 def test_flask_env_is_an_alias_with_a_warning():
@@ -73,3 +74,31 @@ def test_every_setting_has_a_sentence():
     rows = settings.describe(settings.load({}), {})
     assert all(row.env and row.doc.endswith(".") for row in rows)
     assert len({row.env for row in rows}) == len(rows)
+
+
+def test_what_cannot_be_read_hides_no_contradiction():
+    """One start tells both kinds of mistakes."""
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load({"PORT": "x", "APP_ENV": "production"})
+    names = {problem.split(":")[0] for problem in caught.value.problems}
+    assert names == {"PORT", "SECRET_KEY"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WEB_THREADS", "0"),
+        ("CELERY_WORKER_CONCURRENCY", "0"),
+        ("CELERY_RESULT_EXPIRES", "0"),
+        ("SMTP_URL", "smtp://mail:abc"),
+        ("CELERY_BROKER_URL", "redis://host:99999/0"),
+        ("CELERY_BROKER_URL", "unix:///run/redis.sock"),
+        ("CELERY_BROKER_URL", "redis://[::1"),
+        ("DATABASE_URL", "nonsense"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(name, value):
+    """What would fail at the first request, or hang, is told at the start."""
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load({name: value})
+    assert all(name in p or "CELERY_RESULT_BACKEND" in p for p in caught.value.problems)
