@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from app import create_app
 from app.celery import process_role
-from app.startup import settings_or_exit
+from app.startup import app_or_exit
 
-app = create_app(settings_or_exit(), role=process_role(sys.argv))
+app = app_or_exit(process_role(sys.argv))
 celery = app.extensions["celery"]
 
 if __name__ == "__main__":

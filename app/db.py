@@ -11,9 +11,11 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import create_engine, event, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app import migrations
+from followthrough.settings import SettingsError, without_password
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -68,13 +70,31 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def upgrade(settings: Settings) -> None:
-    """Bring the database to the newest schema; safe when several processes start at once."""
+    """Bring the database to the newest schema; safe when several processes start at once.
+
+    Raises SettingsError if DATABASE_URL names a database that doesn't open.
+    """
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    migrations.upgrade(engine(settings.database_url), settings.state_dir / "migrate.lock")
+    try:
+        migrations.upgrade(engine(settings.database_url), settings.state_dir / "migrate.lock")
+    except OperationalError as error:
+        raise SettingsError([_does_not_open(settings.database_url, error)]) from error
+
+
+def _does_not_open(url: str, error: OperationalError) -> str:
+    # What follows the first line are a driver's guesses.
+    reason = str(error.orig).partition("\n")[0]
+    return (
+        f"DATABASE_URL: {without_password(url)} does not open ({reason}); "
+        "start that database, or name another"
+    )
 
 
 @click.command("migrate")
 @with_appcontext
 def migrate_command() -> None:
     """Bring the database to the newest schema."""
-    upgrade(current_app.extensions["settings"])
+    try:
+        upgrade(current_app.extensions["settings"])
+    except SettingsError as error:
+        raise click.ClickException("\n".join(error.problems)) from error

@@ -6,13 +6,12 @@ import sys
 
 from celery.signals import beat_init, worker_ready
 
-from app import create_app
 from app.celery import process_role
 from app.manage.ready import announce
-from app.startup import settings_or_exit
+from app.startup import app_or_exit
 
 _role = process_role(sys.argv)
-flask_app = create_app(settings_or_exit(), role="worker" if _role == "web" else _role)
+flask_app = app_or_exit("worker" if _role == "web" else _role)
 celery = flask_app.extensions["celery"]
 
 # `python -m app up` waits for these two, which have no port to ask.
