@@ -1,0 +1,182 @@
+"""The service on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import select, text, update
+
+from app import create_app, db, migrations, registry, settings
+from app.models import Base, TaskRecord
+from tests.support import HOME, free_port, program_env, python, wait_for
+from tests.support.parts import MAIL
+
+pytestmark = pytest.mark.integration
+
+IN_TIME = 2.0  # seconds
+PROCESSES = 3
+MIGRATE = "from app import db, settings; db.upgrade(settings.load())"
+
+
+@pytest.fixture
+def make_app(tmp_path):
+    def make(**environ):
+        env = {
+            "APP_ENV": "testing",
+            "STATE_DIR": str(tmp_path / "state"),
+            "CELERY_BROKER_URL": "memory://",
+            "CELERY_RESULT_BACKEND": "cache+memory://",
+            "OTEL_TRACES_EXPORTER": "none",
+            "FOLLOWTHROUGH_STRICT": "1",
+        }
+        return create_app(settings.load({**env, **environ}))
+
+    return make
+
+
+@pytest.fixture
+def app(make_app, database_url):
+    app = make_app(DATABASE_URL=database_url)
+    with app.app_context():
+        yield app
+
+
+def test_the_migrations_make_what_the_models_say(tmp_path, database_url):
+    """From an empty database, and a second time without a change."""
+    loaded = settings.load({"STATE_DIR": str(tmp_path), "DATABASE_URL": database_url})
+    for _ in range(2):
+        db.upgrade(loaded)
+        with db.engine(database_url).connect() as connection:
+            assert migrations.current(connection) == migrations.HEAD
+            context = MigrationContext.configure(connection)
+            assert compare_metadata(context, Base.metadata) == []
+
+
+def test_processes_on_several_machines_migrate_one_after_the_other(tmp_path, database_url):
+    """They share no directory whose lock could order them, and all wait for the same lock."""
+    with psycopg.connect(database_url) as holder:
+        holder.execute("SELECT pg_advisory_xact_lock(%s)", [migrations.LOCK])
+        started = [migrating(tmp_path / str(n), database_url) for n in range(PROCESSES)]
+        with psycopg.connect(database_url, autocommit=True) as other:
+            wait_for(lambda: waiting(other) == PROCESSES, "all wait for the lock")
+    ends = [(each.communicate(timeout=30)[1], each.returncode) for each in started]
+    assert [code for _, code in ends] == [0] * PROCESSES, ends
+    with db.engine(database_url).connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM alembic_version")).scalar() == 1
+
+
+def migrating(state, url):
+    env = program_env({"STATE_DIR": str(state), "DATABASE_URL": url})
+    return subprocess.Popen(python("-c", MIGRATE), env=env, cwd=HOME, stderr=subprocess.PIPE)
+
+
+def waiting(connection):
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    return connection.execute(locks).fetchone()[0]
+
+
+def test_an_id_is_remembered_until_it_is_forgotten_or_expires(app):
+    registry.remember(["kept", "dropped", "old", "late"], "test", "root")
+    registry.forget(["dropped"])
+    expire("old", registry.GRACE + timedelta(seconds=60))
+    expire("late", registry.GRACE - timedelta(seconds=60))
+    assert [registry.is_fresh(each) for each in ("kept", "dropped", "old")] == [True, None, False]
+    assert registry.forget_expired() == 1
+    with db.session() as session:
+        assert set(session.scalars(select(TaskRecord.id))) == {"kept", "late"}
+
+
+def expire(task_id, ago):
+    gone = update(TaskRecord).where(TaskRecord.id == task_id)
+    with db.session() as session:
+        session.execute(gone.values(expires_at=datetime.now(UTC) - ago))
+
+
+def test_mail_is_taken_and_its_status_told(app):
+    client = app.test_client()
+    sent = client.post("/api/send-email", json=MAIL)
+    assert sent.status_code == 202
+    assert client.get(sent.location).get_json()["state"] == "PENDING"
+    assert client.get("/api/task-status/unknown").status_code == 404
+    assert client.get("/api/ready").status_code == 200
+
+
+def test_a_server_that_is_stopped_is_a_503_in_time_until_it_is_back(app, postgresql):
+    """Connections that the old server closed are replaced without failing a request."""
+    client = app.test_client()
+    sent = client.post("/api/send-email", json=MAIL)
+    postgresql.stop()
+    try:
+        refused(client, "POST", "/api/send-email", json=MAIL)
+        refused(client, "GET", sent.location)
+        refused(client, "GET", "/api/ready")
+        assert client.get("/api/health").status_code == 200
+    finally:
+        postgresql.start()
+    assert client.get(sent.location).get_json()["state"] == "PENDING"
+    assert client.post("/api/send-email", json=MAIL).status_code == 202
+
+
+def test_a_restart_between_two_requests_is_not_noticed(app, postgresql):
+    """A connection from before is replaced before a request uses it."""
+    client = app.test_client()
+    sent = client.post("/api/send-email", json=MAIL)
+    postgresql.stop()
+    postgresql.start()
+    assert client.get(sent.location).status_code == 200
+
+
+def refused(client, method, path, **options):
+    """A 503 problem with Retry-After, in time."""
+    start = time.monotonic()
+    answer = client.open(path, method=method, **options)
+    assert time.monotonic() - start < IN_TIME
+    assert answer.status_code == 503
+    assert answer.mimetype == "application/problem+json"
+    assert answer.get_json()["error"] == "The database does not answer."
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_in_production_the_web_process_starts_without_a_database(make_app):
+    """There another step migrates; the process waits for the database by answering 503."""
+    url = f"postgresql://app:hunter2@127.0.0.1:{free_port()}/app"
+    app = make_app(APP_ENV="production", SECRET_KEY="own", DATABASE_URL=url)
+    refused(app.test_client(), "POST", "/api/send-email", json=MAIL)
+
+
+@pytest.mark.parametrize(
+    ("env", "argv", "code"),
+    [
+        ("development", ("gunicorn", "run:app"), 3),
+        ("production", ("flask", "--app", "run", "migrate"), 1),
+    ],
+)
+def test_what_must_migrate_ends_with_one_clear_line(tmp_path, env, argv, code):
+    """No traceback, no password; and gunicorn doesn't try again for ever."""
+    port = free_port()
+    url = f"postgresql://app:hunter2@127.0.0.1:{port}/app"
+    environ = {"APP_ENV": env, "SECRET_KEY": "own", "DATABASE_URL": url}
+    environ |= {"STATE_DIR": str(tmp_path), "PORT": str(free_port())}
+    done = subprocess.run(
+        python("-m", *argv),
+        env=program_env(environ),
+        cwd=HOME,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
+    assert "hunter2" not in said
+    assert "Traceback" not in said
+    [line] = [line for line in said.splitlines() if "DATABASE_URL" in line]
+    assert f"127.0.0.1:{port}/app does not open (" in line
+    assert "Connection refused" in line
+    assert line.endswith("start that database, or name another")
