@@ -19,7 +19,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 run"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || \
-	  { echo "Python's venv module is missing (on Debian: apt install python3-venv)"; exit 2; }
+	  { rm -rf $(VENV); echo "Python's venv module is missing (on Debian: apt install python3-venv)"; exit 2; }
 
 # The kit is installed from the checkout, so its command and entry points exist.
 INSTALL := $(BIN)/python -m pip install --quiet

@@ -14,11 +14,11 @@ from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from app import migrations
+from app import migrations, patience
 from followthrough.settings import SettingsError, without_password
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import URL, Engine
 
     from app.settings import Settings
 
@@ -49,14 +49,23 @@ def _new_engine(url: str) -> Engine:
     if target.drivername in ("postgres", "postgresql"):
         target = target.set(drivername="postgresql+psycopg")
     if target.get_backend_name() != "sqlite":
-        return create_engine(
-            target,
-            pool_pre_ping=True,
-            pool_timeout=CONNECT_TIMEOUT,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT},
-        )
+        return _new_server_engine(target)
     made = create_engine(target)
     event.listen(made, "connect", _prepare_sqlite)
+    return made
+
+
+def _new_server_engine(target: URL) -> Engine:
+    # Here, so that a process with SQLite doesn't load psycopg.
+    from app import postgresql  # noqa: PLC0415
+
+    made = create_engine(
+        target,
+        pool_pre_ping=True,
+        pool_timeout=CONNECT_TIMEOUT,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT},
+    )
+    postgresql.install(made)
     return made
 
 
@@ -75,8 +84,10 @@ def upgrade(settings: Settings) -> None:
     Raises SettingsError if DATABASE_URL names a database that doesn't open.
     """
     settings.state_dir.mkdir(parents=True, exist_ok=True)
+    lock = settings.state_dir / "migrate.lock"
     try:
-        migrations.upgrade(engine(settings.database_url), settings.state_dir / "migrate.lock")
+        with patience.endless():
+            migrations.upgrade(engine(settings.database_url), lock)
     except OperationalError as error:
         raise SettingsError([_does_not_open(settings.database_url, error)]) from error
 

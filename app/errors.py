@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from flask import Flask, Response, current_app, jsonify, request
 from sqlalchemy.exc import OperationalError
@@ -33,7 +34,7 @@ def problem(status: int, title: str, detail: str, **members: object) -> Response
         title=title,
         status=status,
         detail=detail,
-        instance=request.path,
+        instance=quote(request.path),
         error=detail,
         **members,
     )

@@ -10,13 +10,10 @@ from celery.result import AsyncResult, GroupResult
 from flask import current_app
 from sqlalchemy import delete, insert, select
 
-from app import db
+from app import db, patience
 from app.models import TaskRecord
 from app.services.broker import VISIBILITY_TIMEOUT
 from app.services.results import Results
-
-# A task that ended late is remembered past its time, for as long as one may be redelivered.
-GRACE = timedelta(seconds=VISIBILITY_TIMEOUT)
 
 
 def publish(signature: Signature) -> AsyncResult:
@@ -85,8 +82,17 @@ def is_fresh(task_id: str) -> bool | None:
         return session.scalar(select(fresh).where(TaskRecord.id == task_id))
 
 
+def grace() -> timedelta:
+    """How long an id is remembered past its time.
+
+    A result lives from the end of its task on, and a task may end as late as it is redelivered.
+    """
+    settings = current_app.extensions["settings"]
+    return timedelta(seconds=VISIBILITY_TIMEOUT + settings.result_expires)
+
+
 def forget_expired() -> int:
     """Delete the ids whose results are gone; gives their number."""
-    with db.session() as session:
-        gone = delete(TaskRecord).where(TaskRecord.expires_at < datetime.now(UTC) - GRACE)
+    with patience.endless(), db.session() as session:
+        gone = delete(TaskRecord).where(TaskRecord.expires_at < datetime.now(UTC) - grace())
         return len(session.scalars(gone.returning(TaskRecord.id)).all())

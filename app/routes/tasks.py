@@ -32,7 +32,7 @@ def status(task_id: str) -> dict[str, Any]:
     meta = _meta(task_id)
     state, value = meta["status"], meta["result"]
     if state == states.PENDING and not fresh:
-        abort(404, "The task's result has expired.")
+        abort(404, "The task's result has expired, or it waits longer than results are kept.")
     answer = {"task_id": task_id, "state": state, "status": STATUS.get(state, f"Task is {state}")}
     if member := MEMBER.get(state):
         answer[member] = str(value) if isinstance(value, BaseException) else value

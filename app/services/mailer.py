@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
+from email.utils import localtime
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -52,6 +53,7 @@ def _message(mail: Mail, sender: str) -> EmailMessage:
     message["From"] = sender
     message["To"] = mail.recipient
     message["Subject"] = mail.subject
+    message["Date"] = localtime()
     domain = sender.rpartition("@")[2]
     message["Message-ID"] = f"<{mail.message_id}@{domain}>"
     message.set_content(mail.body)

@@ -14,7 +14,7 @@ from app.services import mailer
     name="tasks.send_email",
     bind=True,
     autoretry_for=(mailer.UnavailableError,),
-    # 2, 4, 8 ... 256 seconds, each shortened by chance: about eight minutes in all.
+    # 2, 4, 8 ... 256 seconds, each shortened by chance: at most eight and a half minutes in all.
     retry_backoff=2,
     retry_backoff_max=256,
     max_retries=8,

@@ -58,6 +58,7 @@ def test_a_request_is_one_mail_one_trace_one_count(service):
     status = service.ended(task_id)
     assert status["state"] == "SUCCESS"
     assert status["result"]["recipient"] == "grace@example.com"
+    assert all(mail["Date"] for mail in service.mails())
     assert [m["Subject"] for m in service.mails() if m["To"] == "grace@example.com"] == [
         "One trace"
     ]
@@ -147,7 +148,7 @@ def test_ctrl_c_stops_all_within_ten_seconds(tmp_path):
         assert program.wait(12) == 0
         assert time.monotonic() - start < 10
         assert [p for p in family if p.is_running()] == []
-    with running_service(tmp_path / "state", **{k: service.env[k] for k in ()}) as (again, _):
+    with running_service(tmp_path / "state") as (again, _):
         states = {again.ended(task_id)["state"] for task_id in accepted}
         assert states == {"SUCCESS"}
         assert len(again.mails()) == len(accepted)

@@ -11,6 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select, text, update
+from sqlalchemy.exc import OperationalError
 
 from app import create_app, db, migrations, registry, settings
 from app.models import Base, TaskRecord
@@ -84,8 +85,8 @@ def waiting(connection):
 def test_an_id_is_remembered_until_it_is_forgotten_or_expires(app):
     registry.remember(["kept", "dropped", "old", "late"], "test", "root")
     registry.forget(["dropped"])
-    expire("old", registry.GRACE + timedelta(seconds=60))
-    expire("late", registry.GRACE - timedelta(seconds=60))
+    expire("old", registry.grace() + timedelta(seconds=60))
+    expire("late", registry.grace() - timedelta(seconds=60))
     assert [registry.is_fresh(each) for each in ("kept", "dropped", "old")] == [True, None, False]
     assert registry.forget_expired() == 1
     with db.session() as session:
@@ -130,6 +131,27 @@ def test_a_restart_between_two_requests_is_not_noticed(app, postgresql):
     postgresql.stop()
     postgresql.start()
     assert client.get(sent.location).status_code == 200
+
+
+def test_a_silent_server_is_a_503_in_time_until_it_answers(app, postgresql):
+    """It was used before, and takes what is sent; psycopg by itself would wait for ever."""
+    client = app.test_client()
+    sent = client.post("/api/send-email", json=MAIL)
+    with postgresql.paused():
+        refused(client, "GET", sent.location)
+    assert client.get(sent.location).get_json()["state"] == "PENDING"
+
+
+def test_a_server_that_falls_silent_in_a_transaction_is_given_up(app):
+    """And the connection with it, whose late answer would be taken for another's."""
+    start = time.monotonic()
+    with (
+        pytest.raises(OperationalError, match="did not answer"),
+        db.session() as session,
+    ):
+        session.execute(text("SELECT pg_sleep(30)"))
+    assert time.monotonic() - start < IN_TIME
+    assert registry.is_fresh("unknown") is None
 
 
 def refused(client, method, path, **options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -70,6 +72,19 @@ class PostgreSQL:
             self._program.signal(signal.SIGINT)
             self._program.wait(DEADLINE)
             self._program = None
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """The server and its processes take what they are sent, and are silent."""
+        server = psutil.Process(self._program.pid)
+        processes = [server, *server.children()]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
 
     def _answers(self) -> bool:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +21,7 @@ def refused(response, status):
     assert document["status"] == status
     assert document["error"] == document["detail"] != ""
     assert document["title"]
-    assert document["instance"] == response.request.path
+    assert document["instance"] == quote(response.request.path)
     return document
 
 

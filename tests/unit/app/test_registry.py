@@ -64,7 +64,7 @@ def test_what_was_not_published_is_not_known(job, monkeypatch):
 def test_an_id_is_kept_for_as_long_as_its_result(app, job):
     """It goes when its result is gone, and with room for a task that ended late."""
     registry.publish(job.s())
-    old, older = app.extensions["settings"].result_expires, registry.GRACE.total_seconds()
+    old, older = app.extensions["settings"].result_expires, registry.grace().total_seconds()
     for seconds, left in (
         (old - 60, 1),
         (old + 60, 1),
