@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import create_app, db, migrations, registry, settings
 from app.models import Base, TaskRecord
-from tests.support import HOME, free_port, program_env, python, wait_for
+from tests.support import HOME, free_port, program_env, python, running, wait_for
 from tests.support.parts import MAIL
 
 pytestmark = pytest.mark.integration
@@ -172,33 +172,28 @@ def test_in_production_the_web_process_starts_without_a_database(make_app):
     refused(app.test_client(), "POST", "/api/send-email", json=MAIL)
 
 
-@pytest.mark.parametrize(
-    ("env", "argv", "code"),
-    [
-        ("development", ("gunicorn", "run:app"), 3),
-        ("production", ("flask", "--app", "run", "migrate"), 1),
-    ],
-)
-def test_what_must_migrate_ends_with_one_clear_line(tmp_path, env, argv, code):
-    """No traceback, no password; and gunicorn doesn't try again for ever."""
-    port = free_port()
-    url = f"postgresql://app:hunter2@127.0.0.1:{port}/app"
-    environ = {"APP_ENV": env, "SECRET_KEY": "own", "DATABASE_URL": url}
-    environ |= {"STATE_DIR": str(tmp_path), "PORT": str(free_port())}
-    done = subprocess.run(
-        python("-m", *argv),
-        env=program_env(environ),
-        cwd=HOME,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == code, said
-    assert "hunter2" not in said
-    assert "Traceback" not in said
-    [line] = [line for line in said.splitlines() if "DATABASE_URL" in line]
-    assert f"127.0.0.1:{port}/app does not open (" in line
+def test_the_migrate_command_ends_with_one_clear_line(make_app):
+    url = f"postgresql://app:hunter2@127.0.0.1:{free_port()}/app"
+    app = make_app(APP_ENV="production", SECRET_KEY="own", DATABASE_URL=url)
+    done = app.test_cli_runner().invoke(args=["migrate"])
+    assert done.exit_code == 1
+    told_in_one_line(done.output, url)
+
+
+def test_a_web_process_that_must_migrate_ends_with_one_clear_line(tmp_path):
+    """Gunicorn ends with it and doesn't try again for ever."""
+    url = f"postgresql://app:hunter2@127.0.0.1:{free_port()}/app"
+    env = {"DATABASE_URL": url, "STATE_DIR": str(tmp_path), "PORT": str(free_port())}
+    with running(python("-m", "gunicorn", "run:app"), tmp_path / "web.log", env) as web:
+        assert web.wait() == 3, web.output()
+    told_in_one_line(web.output(), url)
+
+
+def told_in_one_line(output, url):
+    """What is wrong and what to do, without a traceback or a password."""
+    assert "hunter2" not in output
+    assert "Traceback" not in output
+    [line] = [line for line in output.splitlines() if "DATABASE_URL" in line]
+    assert f"{url.partition('@')[2]} does not open (" in line
     assert "Connection refused" in line
     assert line.endswith("start that database, or name another")

@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from app import db, migrations, settings
+from app import db, migrations, patience, settings
 from app.models import Base
 from tests.support import HOME
 
@@ -40,6 +40,15 @@ def test_the_known_head_is_the_newest_migration():
 def test_migrating_twice_changes_nothing(loaded, connection):
     db.upgrade(loaded)
     assert migrations.current(connection) == migrations.HEAD
+
+
+def test_a_migration_may_take_long(loaded, monkeypatch):
+    """A request's patience ends before a large table is changed, or another process is done."""
+    given = []
+    monkeypatch.setattr(migrations, "upgrade", lambda *_args: given.append(patience.seconds()))
+    db.upgrade(loaded)
+    assert given == [None]
+    assert patience.seconds() < 2
 
 
 def test_sqlite_is_safe_across_processes(connection):
