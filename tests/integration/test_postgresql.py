@@ -65,8 +65,8 @@ def test_processes_on_several_machines_migrate_one_after_the_other(tmp_path, dat
         holder.execute("SELECT pg_advisory_xact_lock(%s)", [migrations.LOCK])
         started = [migrating(tmp_path / str(n), database_url) for n in range(PROCESSES)]
         with psycopg.connect(database_url, autocommit=True) as other:
-            wait_for(lambda: waiting(other) == PROCESSES, "all wait for the lock")
-    ends = [(each.communicate(timeout=30)[1], each.returncode) for each in started]
+            wait_for(lambda: waiting(other) == PROCESSES, "all wait for the lock", 60)
+    ends = [(each.communicate(timeout=60)[1], each.returncode) for each in started]
     assert [code for _, code in ends] == [0] * PROCESSES, ends
     with db.engine(database_url).connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM alembic_version")).scalar() == 1
@@ -185,7 +185,7 @@ def test_a_web_process_that_must_migrate_ends_with_one_clear_line(tmp_path):
     url = f"postgresql://app:hunter2@127.0.0.1:{free_port()}/app"
     env = {"DATABASE_URL": url, "STATE_DIR": str(tmp_path), "PORT": str(free_port())}
     with running(python("-m", "gunicorn", "run:app"), tmp_path / "web.log", env) as web:
-        assert web.wait() == 3, web.output()
+        assert web.wait(60) == 3, web.output()
     told_in_one_line(web.output(), url)
 
 
