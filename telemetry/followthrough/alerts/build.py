@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 
 from ..settings import Settings, SettingsError
@@ -21,15 +22,24 @@ def build(settings: Settings) -> list[Notifier]:
     """
     known = {entry.name: entry for entry in entry_points(group=GROUP)}
     notifiers: list[Notifier] = []
-    problems: list[str] = []
+    wrong: list[str] = []
     for name in dict.fromkeys(settings.notifiers):
         try:
             notifiers.append(_build(name, known, settings))
         except SettingsError as error:
-            problems += error.problems
-    if problems := problems or _name_problems(notifiers):
-        raise SettingsError(problems)
+            wrong += error.problems
+    if wrong := wrong or _name_problems(notifiers):
+        raise SettingsError(wrong)
     return notifiers
+
+
+def problems(settings: Settings) -> list[str]:
+    """What `build` would refuse, one sentence each; for programs that only check the settings."""
+    try:
+        build(settings)
+    except SettingsError as error:
+        return error.problems
+    return []
 
 
 def _build(name: str, known: dict[str, EntryPoint], settings: Settings) -> Notifier:
@@ -39,8 +49,17 @@ def _build(name: str, known: dict[str, EntryPoint], settings: Settings) -> Notif
         factory = known[name].load()
     except (ImportError, AttributeError) as error:
         raise _problem(f"{name!r} can't be loaded: {error}") from error
-    notifier: Notifier = factory(settings)
-    return notifier
+    return _made(name, factory, settings)
+
+
+def _made(name: str, factory: Callable[[Settings], Notifier], settings: Settings) -> Notifier:
+    try:
+        return factory(settings)
+    except SettingsError:
+        raise
+    except Exception as error:
+        # One of a plug-in's own, whose text may hold a secret.
+        raise _problem(f"{name!r} can't be made: {type(error).__name__}") from None
 
 
 def _name_problems(notifiers: list[Notifier]) -> list[str]:

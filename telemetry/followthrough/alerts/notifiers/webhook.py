@@ -89,14 +89,17 @@ def payload(alert: Alert) -> bytes:
 
 def build(settings: Settings) -> WebhookNotifier:
     """The notifier as the entry point gives it; raises SettingsError for an unfit setting."""
+    problems: list[str] = []
     try:
         target = parse_url(settings.webhook_url or "")
     except ValueError as error:
-        raise SettingsError([f"FOLLOWTHROUGH_ALERT_WEBHOOK_URL: {error}"]) from None
+        problems.append(f"FOLLOWTHROUGH_ALERT_WEBHOOK_URL: {error}")
     try:
         keys = parse_secret(settings.webhook_secret or "")
     except ValueError as error:
-        raise SettingsError([f"FOLLOWTHROUGH_ALERT_WEBHOOK_SECRET: {error}"]) from None
+        problems.append(f"FOLLOWTHROUGH_ALERT_WEBHOOK_SECRET: {error}")
+    if problems:
+        raise SettingsError(problems)
     return WebhookNotifier(target, keys)
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from followthrough.alerts import build as module
-from followthrough.alerts.build import build
+from followthrough.alerts.build import build, problems
 from followthrough.settings import Settings, SettingsError, load
 
 WEBHOOK = {"FOLLOWTHROUGH_ALERT_WEBHOOK_URL": "http://127.0.0.1:9/"}
@@ -19,6 +19,7 @@ def settings(names, **env):
 
 PLUGIN = SimpleNamespace(
     good=lambda _settings: SimpleNamespace(name="good"),
+    failing=lambda _settings: {}["canary"],
     climbing=lambda _settings: SimpleNamespace(name="../up"),
 )
 
@@ -48,14 +49,31 @@ def test_an_unknown_name_is_told_with_the_known_ones():
 
 
 def test_all_that_is_wrong_is_told_at_once():
-    env = {"FOLLOWTHROUGH_ALERT_WEBHOOK_URL": "gopher://x"}
-    with pytest.raises(SettingsError) as caught:
-        build(settings("pigeon,webhook,owl", **env))
-    assert [problem.split(": ")[0] for problem in caught.value.problems] == [
+    """What the settings' own look has let through: an address with a gap, names, a secret."""
+    env = {
+        "FOLLOWTHROUGH_ALERT_WEBHOOK_URL": "http://host/a b",
+        "FOLLOWTHROUGH_ALERT_WEBHOOK_SECRET": "canary!",
+    }
+    found = problems(settings("pigeon,webhook,owl", **env))
+    assert [problem.split(": ")[0] for problem in found] == [
         "FOLLOWTHROUGH_ALERT_NOTIFIERS",
         "FOLLOWTHROUGH_ALERT_WEBHOOK_URL",
+        "FOLLOWTHROUGH_ALERT_WEBHOOK_SECRET",
         "FOLLOWTHROUGH_ALERT_NOTIFIERS",
     ]
+    assert "canary" not in str(found)
+
+
+def test_a_notifier_that_fails_at_its_making_is_a_problem_too(monkeypatch):
+    """Its error's text may hold a secret and is left out."""
+    offer(monkeypatch, other="plugin:failing")
+    assert problems(settings("other")) == [
+        "FOLLOWTHROUGH_ALERT_NOTIFIERS: 'other' can't be made: KeyError"
+    ]
+
+
+def test_settings_that_can_be_built_have_no_problems():
+    assert problems(settings("log,webhook", **WEBHOOK)) == []
 
 
 def test_others_come_through_the_entry_points(monkeypatch):
