@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 T = TypeVar("T")
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
+PROTOCOL = "http/protobuf"
 MASK = "********"
 
 
@@ -158,14 +159,15 @@ def _at_least(minimum: float, value: Any) -> Any:
 
 
 def parse(kind: Any, text: str) -> Any:
-    """`text` as `kind` (str, int, float, bool, Path, a Literal, tuple[str, ...], or T | None)."""
+    """`text` as `kind`: str, int, float, bool, Path, a Literal, tuple[T, ...] or T | None."""
     origin = typing.get_origin(kind)
     if origin in (types.UnionType, typing.Union):
         return parse(next(k for k in typing.get_args(kind) if k is not types.NoneType), text)
     if origin is typing.Literal:
         return _choice(typing.get_args(kind), text)
     if origin is tuple:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        of = typing.get_args(kind)[0]
+        return tuple(parse(of, part.strip()) for part in text.split(",") if part.strip())
     return _PARSERS[kind](text)
 
 
@@ -227,6 +229,37 @@ def port_problems(**ports: int) -> list[str]:
     return problems
 
 
+def url_problems(**urls: str | None) -> list[str]:
+    """One sentence for each address that is no http:// or https:// one, or has a bad port.
+
+    The address itself is left out: its user, path or query may be a secret.
+    """
+    return [
+        f"{env}: is not an http:// or https:// address with a host and, if any, a port "
+        "from 1 to 65535"
+        for env, url in urls.items()
+        if url is not None and not _is_web_address(url)
+    ]
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _named_service(values: Mapping[str, Any], _env: Mapping[str, str]) -> str | None:
+    pairs = [pair.partition("=") for pair in values["resource_attributes"]]
+    names = [value for key, _, value in pairs if key.strip() == "service.name"]
+    return unquote(names[-1].strip()) or None if names else None
+
+
+def _general_protocol(values: Mapping[str, Any], _env: Mapping[str, str]) -> str:
+    return str(values["otlp_protocol"])
+
+
 def _state_dir(_values: Mapping[str, Any], env: Mapping[str, str]) -> Path:
     home = env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "followthrough"
@@ -243,11 +276,28 @@ class Settings:
         "FOLLOWTHROUGH_STRICT", False, "Raise errors inside telemetry instead of counting them."
     )
     sdk_disabled: bool = setting("OTEL_SDK_DISABLED", False, "Turn all tracing off.")
-    service_name: str | None = setting(
-        "OTEL_SERVICE_NAME", None, "Service name; unset, each process names itself."
+    resource_attributes: tuple[str, ...] = setting(
+        "OTEL_RESOURCE_ATTRIBUTES", (), "What every span says of its origin, as name=value pairs."
     )
-    traces_exporter: typing.Literal["otlp", "console", "none"] = setting(
-        "OTEL_TRACES_EXPORTER", "otlp", "Where spans go: otlp, console or none."
+    service_name: str | None = setting(
+        "OTEL_SERVICE_NAME",
+        _named_service,
+        "Service name; default: service.name in OTEL_RESOURCE_ATTRIBUTES, else the program's own.",
+    )
+    traces_exporters: tuple[typing.Literal["otlp", "console", "none"], ...] = setting(
+        "OTEL_TRACES_EXPORTER", ("otlp",), "Where spans go: otlp, console, both, or none."
+    )
+    otlp_protocol: str = setting(
+        "OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOL, "OTLP's protocol: http/protobuf, the only one."
+    )
+    otlp_traces_protocol: str = setting(
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        _general_protocol,
+        "OTLP's protocol for spans alone: http/protobuf, the only one.",
+    )
+    # The SDK's five seconds feel broken to someone who waits for a trace to appear.
+    bsp_schedule_delay: int = setting(
+        "OTEL_BSP_SCHEDULE_DELAY", 1000, "Milliseconds that ended spans wait to be sent together."
     )
     otlp_endpoint: str | None = setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -316,12 +366,47 @@ class Settings:
         return self.otlp_traces_endpoint or f"{base.rstrip('/')}/v1/traces"
 
     def problems(self) -> list[str]:
-        """Contradictions between the settings, one sentence each."""
-        problems = port_problems(
-            FOLLOWTHROUGH_OTLP_PORT=self.otlp_port,
-            FOLLOWTHROUGH_CONSOLE_PORT=self.console_port,
-            OTEL_EXPORTER_PROMETHEUS_PORT=self.metrics_port,
-        )
+        """Values out of range and contradictions, one sentence each.
+
+        Notifiers' names and secrets are the notifiers' to judge: `alerts.build.problems`.
+        """
+        return [
+            *port_problems(
+                FOLLOWTHROUGH_OTLP_PORT=self.otlp_port,
+                FOLLOWTHROUGH_CONSOLE_PORT=self.console_port,
+                OTEL_EXPORTER_PROMETHEUS_PORT=self.metrics_port,
+            ),
+            *url_problems(
+                OTEL_EXPORTER_OTLP_ENDPOINT=self.otlp_endpoint,
+                OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=self.otlp_traces_endpoint,
+                FOLLOWTHROUGH_ALERT_WEBHOOK_URL=self.webhook_url,
+            ),
+            *self._export_problems(),
+            *self._webhook_problems(),
+        ]
+
+    def _export_problems(self) -> list[str]:
+        problems = []
+        if "none" in self.traces_exporters and set(self.traces_exporters) != {"none"}:
+            problems.append(
+                "OTEL_TRACES_EXPORTER: names none and another; drop none, or all but none"
+            )
+        if self.bsp_schedule_delay < 1:
+            problems.append("OTEL_BSP_SCHEDULE_DELAY: 0 is too short; give at least 1 millisecond")
+        return problems + self._protocol_problems()
+
+    def _protocol_problems(self) -> list[str]:
+        protocol = self.otlp_traces_protocol
+        if self.sdk_disabled or "otlp" not in self.traces_exporters or protocol == PROTOCOL:
+            return []
+        name = "PROTOCOL" if protocol == self.otlp_protocol else "TRACES_PROTOCOL"
+        advice = f"unset it or set {PROTOCOL}, and give an endpoint that takes it"
+        return [
+            f"OTEL_EXPORTER_OTLP_{name}: {protocol!r} is not supported; {advice} (port 4318)",
+        ]
+
+    def _webhook_problems(self) -> list[str]:
+        problems = []
         if "webhook" in self.notifiers and not self.webhook_url:
             problems.append(
                 "FOLLOWTHROUGH_ALERT_WEBHOOK_URL: not set, but FOLLOWTHROUGH_ALERT_NOTIFIERS "

@@ -65,7 +65,7 @@ class _Memory:
 @contextlib.contextmanager
 def capture(state_dir: Path, **changes: Any) -> Iterator[Captured]:
     """Configure the kit to keep all in memory, and raise its own errors; `changes` are settings."""
-    chosen: dict[str, Any] = {"strict": True, "traces_exporter": "none", "log_level": "debug"}
+    chosen: dict[str, Any] = {"strict": True, "traces_exporters": ("none",), "log_level": "debug"}
     settings = dataclasses.replace(load(Settings, {}), state_dir=state_dir, **{**chosen, **changes})
     captured = Captured(settings)
     root = logging.getLogger()

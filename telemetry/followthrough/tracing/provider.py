@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 EXIT_SECONDS = 1.5
-# The SDK's five seconds feel broken to someone who waits for a trace to appear.
-SCHEDULE_MILLIS = 1000.0
 
 
 class _Current:
@@ -36,10 +34,9 @@ def configure(service: str, settings: Settings) -> None:
     ):
         return
     provider = _provider(service)
-    if processor := _processor(settings):
-        provider.add_span_processor(processor)
-        _Current.processor = processor
-        atexit.register(finish, EXIT_SECONDS)
+    for name in dict.fromkeys(settings.traces_exporters):
+        if processor := _processor(name, settings):
+            provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
     if get_global_response_propagator() is None:
         set_global_response_propagator(TraceResponsePropagator())
@@ -54,17 +51,25 @@ def _provider(service: str) -> TracerProvider:
     return TracerProvider(resource=resource, shutdown_on_exit=False)
 
 
-def _processor(settings: Settings) -> SpanProcessor | None:
+def _processor(exporter: str, settings: Settings) -> SpanProcessor | None:
     from opentelemetry.sdk.trace import export  # noqa: PLC0415
 
-    if settings.traces_exporter == "none":
+    if exporter == "none":
         return None
-    if settings.traces_exporter == "console":
+    if exporter == "console":
         return export.SimpleSpanProcessor(export.ConsoleSpanExporter())
+    return _otlp(settings)
+
+
+def _otlp(settings: Settings) -> SpanProcessor:
     from .exporter import Exporter, Processor  # noqa: PLC0415
 
-    delay = None if os.environ.get("OTEL_BSP_SCHEDULE_DELAY") else SCHEDULE_MILLIS
-    return Processor(Exporter(settings.traces_endpoint), schedule_delay_millis=delay)
+    processor = Processor(
+        Exporter(settings.traces_endpoint), schedule_delay_millis=settings.bsp_schedule_delay
+    )
+    _Current.processor = processor
+    atexit.register(finish, EXIT_SECONDS)
+    return processor
 
 
 def finish(seconds: float) -> None:

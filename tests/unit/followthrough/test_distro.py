@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from followthrough.metrics.exposition import expose
 from tests.support import HOME, program_env
 
@@ -30,13 +32,18 @@ print(app.test_client().get("/go").headers["traceresponse"])
 """
 
 
-def test_a_program_without_a_line_about_telemetry_is_told_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "service", [{"OTEL_SERVICE_NAME": "host"}, {"OTEL_RESOURCE_ATTRIBUTES": "service.name=host"}]
+)
+def test_a_program_without_a_line_about_telemetry_is_told_once(
+    tmp_path: Path, service: dict[str, str]
+) -> None:
     program = tmp_path / "host.py"
     program.write_text(HOST)
     env = {
         "FOLLOWTHROUGH_STATE_DIR": str(tmp_path / "state"),
         "FOLLOWTHROUGH_LOG_FORMAT": "json",
-        "OTEL_SERVICE_NAME": "host",
+        **service,
         "OTEL_TRACES_EXPORTER": "console",
         "OTEL_METRICS_EXPORTER": "none",
     }
@@ -58,6 +65,7 @@ def test_a_program_without_a_line_about_telemetry_is_told_once(tmp_path: Path) -
     assert names == ['"name": "run/host.work",', '"name": "GET /go",']
     assert len({line["trace_id"] for line in lines}) == 1
     assert {line["service"] for line in lines} == {"host"}
+    assert sum('"service.name": "host"' in text for text in texts) == len(names)
     text = expose(tmp_path / "state").decode()
     assert 'outcome="success",task="host.work"} 1.0' in text
     assert 'http_route="/go"' in text

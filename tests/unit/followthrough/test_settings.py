@@ -122,3 +122,105 @@ def test_masking_never_fails(text):
 def test_ports_out_of_range_are_named():
     """Port 0 and 65536 are refused by name."""
     assert len(port_problems(A=0, B=65536, C=80)) == 2
+
+
+@pytest.mark.parametrize("name", ["PROTOCOL", "TRACES_PROTOCOL"])
+@pytest.mark.parametrize("protocol", ["grpc", "http/json"])
+def test_a_protocol_that_is_not_spoken_is_refused(name, protocol):
+    """Spans sent over HTTP to a gRPC port would all be lost without a word."""
+    name = f"OTEL_EXPORTER_OTLP_{name}"
+    with pytest.raises(SettingsError) as caught:
+        load(Settings, {name: protocol})
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{name}: '{protocol}' is not supported; unset it or set http/")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"},
+        {"OTEL_TRACES_EXPORTER": "console"},
+        {"OTEL_SDK_DISABLED": "true"},
+    ],
+)
+def test_the_protocol_of_what_sends_no_span_is_nobodys_affair(environ):
+    """The environment may serve other programs, whose metrics or logs go over gRPC."""
+    assert load(Settings, {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", **environ})
+
+
+def test_exporters_are_a_list():
+    """As in the specification: several, parted by commas."""
+    settings = load(Settings, {"OTEL_TRACES_EXPORTER": "otlp, Console"})
+    assert settings.traces_exporters == ("otlp", "console")
+
+
+@pytest.mark.parametrize("exporters", ["none,otlp", "zipkin", "otlp,zipkin"])
+def test_exporters_that_can_not_be_are_refused(exporters):
+    """One that the kit doesn't have, or none and yet one."""
+    with pytest.raises(SettingsError, match="OTEL_TRACES_EXPORTER: "):
+        load(Settings, {"OTEL_TRACES_EXPORTER": exporters})
+
+
+@pytest.mark.parametrize(
+    ("attributes", "name"),
+    [
+        ("service.name=shop", "shop"),
+        ("team=a, service.name = my%20shop ,x=y", "my shop"),
+        ("service.name=a,service.name=b", "b"),
+        ("service.name=", None),
+        ("nothing,my.service.name=x", None),
+    ],
+)
+def test_the_resource_attributes_may_name_the_service(attributes, name):
+    """Read as the SDK reads them, so that logs and spans carry one name."""
+    assert load(Settings, {"OTEL_RESOURCE_ATTRIBUTES": attributes}).service_name == name
+
+
+def test_the_service_name_wins_over_the_resource_attributes():
+    """The specification's order."""
+    environ = {"OTEL_SERVICE_NAME": "web", "OTEL_RESOURCE_ATTRIBUTES": "service.name=shop"}
+    assert load(Settings, environ).service_name == "web"
+
+
+ADDRESSES = [
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "FOLLOWTHROUGH_ALERT_WEBHOOK_URL",
+]
+WRONG_ADDRESSES = [
+    "collector:4318",
+    "collector",
+    "//collector:4318",
+    "http://",
+    "http://canary:99999",
+    "http://user:canary@host:0",
+    "http://host:canary",
+    "http://[canary",
+    "ftp://canary/",
+]
+
+
+@pytest.mark.parametrize("env", ADDRESSES)
+@pytest.mark.parametrize("address", WRONG_ADDRESSES)
+def test_an_address_that_is_none_is_refused(env, address):
+    """At load, by name, and without the address, which may hold a password."""
+    notifiers = {"FOLLOWTHROUGH_ALERT_NOTIFIERS": "webhook"} if "WEBHOOK" in env else {}
+    with pytest.raises(SettingsError) as caught:
+        load(Settings, {env: address, **notifiers})
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{env}: ")
+    assert "canary" not in problem
+
+
+@pytest.mark.parametrize("address", ["https://c", "http://[::1]:4318/x", "HTTP://u:p@c:1/?q"])
+def test_an_address_that_is_one_is_taken(address):
+    """Any host, port, path and user."""
+    assert load(Settings, {"OTEL_EXPORTER_OTLP_ENDPOINT": address})
+
+
+def test_the_schedule_delay_is_in_milliseconds_and_not_zero():
+    """A second by default; the SDK would refuse 0 later and with a traceback."""
+    assert load(Settings, {}).bsp_schedule_delay == 1000
+    assert load(Settings, {"OTEL_BSP_SCHEDULE_DELAY": "60000"}).bsp_schedule_delay == 60000
+    with pytest.raises(SettingsError, match="OTEL_BSP_SCHEDULE_DELAY"):
+        load(Settings, {"OTEL_BSP_SCHEDULE_DELAY": "0"})

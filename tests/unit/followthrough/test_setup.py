@@ -78,17 +78,44 @@ def test_other_settings_are_taken_over(told: Captured, tmp_path: Path) -> None:
 
 SERVICE = """
 import json, followthrough
+from followthrough import setup
 followthrough.configure("given")
 from opentelemetry import trace
-print(json.dumps(trace.get_tracer_provider().resource.attributes["service.name"]))
+resource = trace.get_tracer_provider().resource
+print(json.dumps([resource.attributes["service.name"], setup.service()]))
 """
 
 
 @pytest.mark.parametrize(
-    ("env", "name"), [({}, "given"), ({"OTEL_SERVICE_NAME": "from-env"}, "from-env")]
+    ("env", "name"),
+    [
+        ({}, "given"),
+        ({"OTEL_SERVICE_NAME": "from-env"}, "from-env"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=shop,team=a"}, "shop"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=shop", "OTEL_SERVICE_NAME": "web"}, "web"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "team=a"}, "given"),
+    ],
 )
 def test_the_environments_service_name_wins(tmp_path: Path, env: dict[str, str], name: str) -> None:
-    assert run(SERVICE, tmp_path, **env) == name
+    """In the resource and in what an alert is given alike."""
+    assert run(SERVICE, tmp_path, **env) == [name, name]
+
+
+PROCESSORS = """
+import json, followthrough
+followthrough.configure("x")
+from opentelemetry import trace
+processors = trace.get_tracer_provider()._active_span_processor._span_processors
+delays = [p._batch_processor._schedule_delay for p in processors[1:]]
+print(json.dumps([[type(p).__name__ for p in processors], delays]))
+"""
+
+
+def test_each_exporter_of_the_list_is_there_and_the_delay_holds(tmp_path: Path) -> None:
+    env = {"OTEL_TRACES_EXPORTER": "console,otlp,otlp", "OTEL_BSP_SCHEDULE_DELAY": "250"}
+    names, delays = run(PROCESSORS, tmp_path, **env)
+    assert names == ["SimpleSpanProcessor", "Processor"]
+    assert delays == [0.25]
 
 
 PROVIDER = """
