@@ -57,8 +57,7 @@ def _made(name: str, factory: Callable[[Settings], Notifier], settings: Settings
         return factory(settings)
     except SettingsError:
         raise
-    except Exception as error:
-        # One of a plug-in's own, whose text may hold a secret.
+    except Exception as error:  # noqa: BLE001  one of a plug-in, whose text may hold a secret
         raise _problem(f"{name!r} can't be made: {type(error).__name__}") from None
 
 

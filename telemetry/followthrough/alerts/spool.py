@@ -16,24 +16,53 @@ from pathlib import Path
 from .alert import Alert, to_json
 
 LIMIT = 10_000
+# A look at a full spool takes milliseconds, and a storm of failures must not pay them each time.
+LOOK_EVERY = 1.0
 SENT_MAX_AGE = 86_400.0
 TEMPORARY_MAX_AGE = 3_600.0
+
+
+class _Look:
+    """How many alerts waited in a folder at the last look, and what was written since."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.until = time.monotonic() + LOOK_EVERY
+        self.waiting = len(_waiting(folder))
+
+    def holds(self, folder: Path) -> bool:
+        return folder == self.folder and time.monotonic() < self.until
+
+
+class _Last:
+    look: _Look | None = None
 
 
 def write(state_dir: Path, alert: Alert) -> bool:
     """Keep `alert` for delivery, on the disk when this returns; False if the spool is full.
 
-    The same task id and outcome twice is one file. Raises OSError if the file can't be written.
+    The same task id and outcome twice is one file. Other processes' alerts are counted once a
+    second, so the limit may be passed by what they write in one. Raises OSError if the file can't
+    be written.
     """
     folder = state_dir / "alerts"
     path = folder / f"{alert.id}.json"
     if path.exists():
         return True
     folder.mkdir(parents=True, exist_ok=True)
-    if len(_waiting(folder)) >= LIMIT:
+    look = _look(folder)
+    if look.waiting >= LIMIT:
         return False
     _write(path, to_json(alert))
+    look.waiting += 1
     return True
+
+
+def _look(folder: Path) -> _Look:
+    look = _Last.look
+    if look is None or not look.holds(folder):
+        look = _Last.look = _Look(folder)
+    return look
 
 
 def pending(state_dir: Path) -> list[Path]:

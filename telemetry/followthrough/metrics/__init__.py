@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import typing
+from typing import TYPE_CHECKING, Literal
 
 from . import catalogue, labels
 from .store import use
@@ -12,7 +13,18 @@ if TYPE_CHECKING:
 
     from ..outcome import Outcome
 
-__all__ = ["announce", "count_error", "count_published", "observe_request", "observe_task", "use"]
+__all__ = [
+    "announce",
+    "count_dropped_alert",
+    "count_error",
+    "count_published",
+    "observe_request",
+    "observe_task",
+    "use",
+]
+
+
+DropReason = Literal["full", "unwritable"]
 
 
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:
@@ -35,10 +47,17 @@ def observe_task(task: str, outcome: Outcome, seconds: float | None) -> None:
 
 
 def announce(tasks: Iterable[str]) -> None:
-    """Create the series of known tasks at zero, so that a first failure shows as an increase."""
+    """Create the series of known tasks and of lost alerts at zero, so that a first one shows."""
     for task in tasks:
         for kind in ("success", "failure", "retry"):
             catalogue.task_results.labels(labels.task(task), kind, "")
+    for reason in typing.get_args(DropReason):
+        catalogue.alerts_dropped.labels(reason)
+
+
+def count_dropped_alert(reason: DropReason) -> None:
+    """Count one alert that nobody will be told: the spool was full, or the disk took no file."""
+    catalogue.alerts_dropped.labels(reason).inc()
 
 
 def count_error(where: str) -> None:

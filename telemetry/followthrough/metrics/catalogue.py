@@ -31,6 +31,12 @@ task_duration = Histogram(
     registry=None,
     buckets=TASK_BUCKETS,
 )
+alerts_dropped = Counter(
+    "alerts_dropped_total",
+    "Alerts of critical tasks that could not be kept for delivery, by why.",
+    ("reason",),
+    registry=None,
+)
 telemetry_errors = Counter(
     "telemetry_errors_total",
     "Errors inside telemetry that were kept from the host.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,8 @@ from kombu.exceptions import OperationalError
 from opentelemetry import trace
 
 import followthrough
-from followthrough.celery import execute, publish
+from followthrough.alerts import spool
+from followthrough.celery import critical, execute, publish
 from followthrough.testing import Captured, capture
 
 TRACEPARENT = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
@@ -123,6 +125,33 @@ def test_a_pattern_makes_a_task_critical(tmp_path: Any, celery: Celery) -> None:
 def test_a_task_that_is_not_critical_leaves_none(told: Captured, celery: Celery) -> None:
     celery.tasks["unit.reject"].apply()
     assert not (told.settings.state_dir / "alerts").exists()
+
+
+def test_alerts_that_a_full_spool_drops_are_counted_and_said_once_a_minute(
+    told: Captured, celery: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "LIMIT", 0)
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("followthrough.celery.critical.time.monotonic", lambda: clock.now)
+    monkeypatch.setattr(critical._Current, "silent_until", 0.0)
+    for _ in range(3):
+        celery.tasks["unit.fail"].apply()
+    (line,) = told.events("alert.dropped")
+    assert (line["level"], line["reason"], line["dropped"]) == ("error", "full", 1)
+    clock.now += 60.0
+    celery.tasks["unit.fail"].apply()
+    assert [line["dropped"] for line in told.events("alert.dropped")] == [1, 3]
+    assert told.metric("alerts_dropped_total", reason="full") == 4
+
+
+def test_an_alert_that_the_disk_does_not_take_is_counted(
+    told: Captured, celery: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("followthrough.guard.strict", False)
+    monkeypatch.setattr(spool, "_write", lambda *_: Path("/proc/none/x").touch())
+    celery.tasks["unit.fail"].apply()
+    assert told.metric("alerts_dropped_total", reason="unwritable") == 1
+    assert told.metric("telemetry_errors_total", where="celery.task_postrun") == 1
 
 
 def main_process_failure(celery: Celery, error: BaseException, task_id: str = "id-1") -> None:

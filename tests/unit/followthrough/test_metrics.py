@@ -77,9 +77,12 @@ def test_a_task_is_counted_by_its_outcome(told: Captured) -> None:
 
 
 def test_known_tasks_are_there_at_zero(told: Captured) -> None:
+    catalogue.alerts_dropped.clear()
     metrics.announce(["new.task"])
     text = expose(told.settings.state_dir).decode()
     assert 'celery_task_results_total{error_type="",outcome="failure",task="new.task"} 0.0' in text
+    for reason in ("full", "unwritable"):
+        assert f'alerts_dropped_total{{reason="{reason}"}} 0.0' in text
 
 
 def test_forks_lose_and_double_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,6 +50,53 @@ def test_a_full_spool_still_knows_what_it_has(tmp_path, make_alert, monkeypatch)
     monkeypatch.setattr(spool, "LIMIT", 1)
     assert spool.write(tmp_path, make_alert(task_id="1"))
     assert spool.write(tmp_path, make_alert(task_id="1"))
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """The folders that were looked through, and a clock that stands until it is moved."""
+    found = SimpleNamespace(folders=[], now=1000.0)
+    look = spool._waiting
+
+    def waiting(folder):
+        found.folders.append(folder)
+        return look(folder)
+
+    monkeypatch.setattr(spool, "_waiting", waiting)
+    monkeypatch.setattr("followthrough.alerts.spool.time.monotonic", lambda: found.now)
+    return found
+
+
+def test_a_storm_of_alerts_looks_through_the_spool_once_a_second(tmp_path, make_alert, looks):
+    for _ in range(20):
+        assert spool.write(tmp_path, make_alert())
+    assert len(looks.folders) == 1
+    looks.now += spool.LOOK_EVERY
+    spool.write(tmp_path, make_alert())
+    assert len(looks.folders) == 2
+
+
+def test_a_full_spool_is_not_looked_through_for_each_alert(
+    tmp_path, make_alert, looks, monkeypatch
+):
+    monkeypatch.setattr(spool, "LIMIT", 0)
+    assert not any(spool.write(tmp_path, make_alert()) for _ in range(20))
+    assert len(looks.folders) == 1
+
+
+def test_room_that_the_dispatcher_made_is_used_a_second_later(
+    tmp_path, make_alert, looks, monkeypatch
+):
+    monkeypatch.setattr(spool, "LIMIT", 1)
+    assert [spool.write(tmp_path, make_alert()) for _ in range(2)] == [True, False]
+    spool.finish(*spool.pending(tmp_path), "sent")
+    looks.now += spool.LOOK_EVERY
+    assert spool.write(tmp_path, make_alert())
+
+
+def test_each_state_directory_has_room_of_its_own(tmp_path, make_alert, monkeypatch):
+    monkeypatch.setattr(spool, "LIMIT", 1)
+    assert all(spool.write(tmp_path / name, make_alert()) for name in ("a", "b"))
 
 
 def test_a_write_that_fails_leaves_nothing_and_raises(tmp_path, make_alert, monkeypatch):
