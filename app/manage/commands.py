@@ -61,8 +61,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(settings: Settings, args: argparse.Namespace) -> int:
+    _check_notifiers(settings)
     start = Start(settings, services.build(settings), follow=not args.detach)
     return detach(start) if args.detach else start()
+
+
+def _check_notifiers(settings: Settings) -> None:
+    if settings.telemetry.notifiers == ("log",):
+        return
+    # It loads what the manager itself has no use for, so only where somebody chose.
+    from followthrough.alerts.build import problems  # noqa: PLC0415
+
+    if wrong := problems(settings.telemetry):
+        raise SettingsError(wrong)
 
 
 def _down(settings: Settings, _args: argparse.Namespace) -> int:

@@ -135,6 +135,15 @@ def test_all_problems_of_the_settings_are_told_at_once(monkeypatch, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 
+def test_up_refuses_a_notifier_that_nobody_offers_before_it_starts_anything(
+    state, monkeypatch, capsys
+):
+    """The agent would find it only when the rest already runs."""
+    monkeypatch.setenv("FOLLOWTHROUGH_ALERT_NOTIFIERS", "log,carrier-pigeon")
+    assert main(["up"]) == 2
+    assert "carrier-pigeon" in capsys.readouterr().err
+
+
 def test_an_old_name_of_a_setting_is_told_in_one_line(monkeypatch, capsys):
     monkeypatch.setenv("FLASK_ENV", "testing")
     assert main(["down"]) == 0
