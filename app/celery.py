@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from billiard import pool
 from celery import Celery, Task
+from celery.exceptions import CPendingDeprecationWarning
 
 import followthrough
 from app.schedule import SCHEDULE
@@ -51,7 +53,7 @@ def celery_init_app(app: Flask, *, role: Role = "web") -> Celery:
     """Make the Celery app of a Flask app; its tasks run in the application context."""
     settings: Settings = app.extensions["settings"]
     celery = Celery(
-        "app", task_cls=_task_class(app), amqp=broker.PatientAMQP, include=list(TASK_MODULES)
+        "app", task_cls=_task_class(app), amqp=broker.amqp(role), include=list(TASK_MODULES)
     )
     celery.conf.update(_config(settings, role))
     redelivery.install()
@@ -64,6 +66,9 @@ def celery_init_app(app: Flask, *, role: Role = "web") -> Celery:
     app.extensions["breakers"] = broker.breakers()
     if role == "worker":
         _bound_the_pools_end()
+        # It is said at each reconnect, although the setting it asks for is made above.
+        said = r"\s*In Celery 5\.1 we introduced an optional breaking change"
+        warnings.filterwarnings("ignore", message=said, category=CPendingDeprecationWarning)
     if role != "client":
         followthrough.instrument_celery()
     return celery

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from celery import current_task
 from celery.app.amqp import AMQP
 from celery.exceptions import BackendError
 from kombu.connection import Connection
@@ -25,15 +26,15 @@ VISIBILITY_TIMEOUT = 2 * 60 * 60
 # A request has 2 s for all it asks of Redis: at most one of these waits for the broker and one for
 # the result backend.
 WEB_TIMEOUT = 0.8
-# A worker waits longer, since nobody waits for it. It is well above the one second that its
-# blocking read (BRPOP) takes when there is no task.
-WORKER_TIMEOUT = 10.0
+# A worker waits longer, since nobody waits for it. It is above the one second that its blocking
+# read takes when there is no task; a few of these must fit into the time that a stop may take.
+WORKER_TIMEOUT = 2.0
 
 # A request tries once: redis-py itself replaces a connection that a restarted Redis has closed, and
 # a publish that got no answer may have been taken, so that trying again could send a task twice.
 _WEB_RETRY = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 # What a worker publishes or stores is the outcome of work already done, which giving up would lose:
-# it waits for as long as Redis is away, within the task's time limits.
+# it waits for as long as Redis is away, within the task's time limits (see is_in_task).
 _WORKER_RETRY = {"max_retries": None, "interval_start": 0, "interval_step": 0.5, "interval_max": 2}
 
 _PATIENT = ("worker", "beat")
@@ -53,6 +54,37 @@ class PatientAMQP(AMQP):
     Connection = PatientConnection
 
 
+class WorkerConnection(PatientConnection):
+    """Publishes patiently within a task only."""
+
+    def ensure(self, *args: Any, **kwargs: Any) -> Any:
+        if not is_in_task():
+            kwargs["max_retries"] = 0
+        return super().ensure(*args, **kwargs)
+
+    def _extract_failover_opts(self) -> dict[str, Any]:
+        # How long a publish waits for its connection; kombu's own bound is the connect time-out.
+        within = {"timeout": None} if is_in_task() else {"max_retries": 0}
+        return {**super()._extract_failover_opts(), **within}
+
+
+class WorkerAMQP(PatientAMQP):
+    Connection = WorkerConnection
+
+
+def amqp(role: Role) -> type[AMQP]:
+    return WorkerAMQP if role == "worker" else PatientAMQP
+
+
+def is_in_task() -> bool:
+    """Whether a task runs here, which may wait for Redis.
+
+    The worker's main process may not: while it waits it neither feeds its pool nor heeds a signal.
+    What it can't send or store for a lost pool process ends with the message being requeued.
+    """
+    return bool(current_task)
+
+
 def breakers() -> dict[str, Breaker]:
     """One breaker for each service that a request needs."""
     return {name: Breaker(name, UNREACHABLE) for name in ("broker", "result backend")}
@@ -68,6 +100,8 @@ def config(settings: Settings, role: Role) -> dict[str, Any]:
         # A worker outlives its broker, for however long it is away.
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # Also a broker that answers with an error, such as a replica or one that is full.
+        "broker_channel_error_retry": True,
         "broker_connection_timeout": wait,
         "broker_transport_options": _transport_options(settings.broker_url, wait),
         # Each web thread may publish at the same time; a smaller pool makes them wait.

@@ -12,18 +12,25 @@ import contextlib
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from queue import Empty
+from types import SimpleNamespace
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, _transport_cache, redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 # Seconds after which a stopped Redis has either run a request it had received, or never will.
 DOUBT = 60.0
 # Seconds to wait for one of several queues; with one queue it is kombu's own second.
 TURN = 0.1
+# Seconds for which a Redis that failed to settle is left alone, unless it is connected to anew.
+PAUSE = 5.0
 
+# A full Redis (maxmemory, noeviction) runs both scripts: it refuses only a script's first write,
+# and these begin with one that takes something out.
 TAKE = """
 local queues = #KEYS - 2
 for number = 1, queues do
@@ -41,6 +48,14 @@ for number = 1, queues do
 end
 return false
 """
+GIVE_BACK = """
+redis.call('ZREM', KEYS[1], ARGV[1])
+if redis.call('HDEL', KEYS[2], ARGV[1]) == 1 then
+  for number = 3, #KEYS do
+    redis.call(ARGV[2], KEYS[number], ARGV[3])
+  end
+end
+"""
 
 
 class _Held:
@@ -49,9 +64,11 @@ class _Held:
     def __init__(self) -> None:
         self.ended: set[str] = set()
         self.unstarted: set[str] = set()
+        self.requeued: set[str] = set()
         # Asked for without an answer; until when Redis may still take a message under it.
         self.doubtful: dict[str, float] = {}
         self.consuming: QoS | None = None
+        self.next_try = 0.0
 
     def doubt(self, tag: str | None) -> None:
         if tag is not None:
@@ -72,7 +89,7 @@ class QoS(redis.QoS):
         self._done(delivery_tag, _held.ended)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        self._done(delivery_tag, _held.unstarted if requeue else _held.ended)
+        self._done(delivery_tag, _held.requeued if requeue else _held.ended)
 
     def restore_unacked(self, client: Any = None) -> None:  # noqa: ARG002
         """As the channel closes, give back what nobody works on; the rest is settled at its end."""
@@ -90,6 +107,10 @@ class QoS(redis.QoS):
         for tag in tuple(_held.unstarted):
             self.restore_by_tag(tag)
             _held.unstarted.discard(tag)
+        for tag in tuple(_held.requeued):
+            # To the end of the queue, so that the others have their turn first.
+            self.restore_by_tag(tag, leftmost=True)
+            _held.requeued.discard(tag)
         for tag, until in tuple(_held.doubtful.items()):
             self.restore_by_tag(tag)
             if until < time.monotonic():
@@ -100,8 +121,26 @@ class QoS(redis.QoS):
         qos = self if self.channel.connection is not None else _held.consuming
         if qos is None or qos.channel.connection is None:
             return
-        with contextlib.suppress(*qos.channel.connection_errors):
+        if time.monotonic() < _held.next_try:
+            return
+        try:
             qos.settle()
+        except (*qos.channel.connection_errors, ResponseError):
+            _held.next_try = time.monotonic() + PAUSE
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
+        """Put what is noted under a tag back into its queue, as the next or, leftmost, the last."""
+        pushed: list[tuple[str, str]] = []
+        pipe = SimpleNamespace(lpush=_adder(pushed), rpush=_adder(pushed))
+        with self.channel.conn_or_acquire(client) as server:
+            if not (note := server.hget(self.unacked_key, tag)):
+                return
+            self.channel._do_restore_message(*loads(bytes_to_str(note)), pipe, leftmost)  # noqa: SLF001
+            names = [self.unacked_index_key, self.unacked_key, *(name for name, _ in pushed)]
+            keys = [f"{self.channel.global_keyprefix}{name}" for name in names]
+            for _, message in pushed[:1]:
+                side = "LPUSH" if leftmost else "RPUSH"
+                server.eval(GIVE_BACK, len(keys), *keys, tag, side, message)
 
     def _done(self, tag: str, kind: set[str]) -> None:
         kind.add(tag)
@@ -112,11 +151,14 @@ class QoS(redis.QoS):
 class Channel(redis.Channel):
     QoS = QoS
     _asked: str | None = None
+    # Redis is full and had nothing for us.
+    _is_full = False
     _in_poll: Any
     _brpop_sent_at: Any
 
     def basic_consume(self, *args: Any, **kwargs: Any) -> Any:
         self.qos.settle()
+        _held.next_try = 0.0
         _held.consuming = self.qos
         return super().basic_consume(*args, **kwargs)
 
@@ -131,8 +173,12 @@ class Channel(redis.Channel):
         connection = self._in_poll = self.client.connection
         self._brpop_sent_at = time.monotonic()
         wait = (timeout or self.brpop_timeout) if len(keys) == 1 else TURN
-        # Moves nothing: it only waits until there is something to take.
-        connection.send_command("BLMOVE", keys[0], keys[0], "RIGHT", "RIGHT", wait)
+        if self._is_full:
+            # It refuses a BLMOVE, but not this, which waits in vain.
+            connection.send_command("BLPOP", f"{keys[0]}{self.sep}none", self.brpop_timeout)
+        else:
+            # Moves nothing: it only waits until there is something to take.
+            connection.send_command("BLMOVE", keys[0], keys[0], "RIGHT", "RIGHT", wait)
         notes = [
             f"{self.global_keyprefix}{key}" for key in (self.unacked_index_key, self.unacked_key)
         ]
@@ -147,8 +193,7 @@ class Channel(redis.Channel):
             self._in_poll = None
             self._flush_brpop_reauth()
         if not found:
-            if _held.doubtful:
-                self.qos.try_to_settle()
+            self.qos.try_to_settle()
             raise Empty
         key = bytes_to_str(found[0]).removeprefix(self.global_keyprefix)
         queue = key.rsplit(self.sep, 1)[0]
@@ -161,15 +206,25 @@ class Channel(redis.Channel):
     def _answer(self) -> Any:
         connection = self.client.connection
         try:
-            self.client.parse_response(connection, "BLMOVE")
-            return self.client.parse_response(connection, "EVAL")
-        except self.connection_errors:
+            is_full = self._has_refused_to_wait(connection)
+            found = self.client.parse_response(connection, "EVAL")
+        except (*self.connection_errors, ResponseError):
+            # So that no answer is left that the next question would take for its own.
             connection.disconnect()
             raise
+        self._is_full = is_full and not found
+        return found
+
+    def _has_refused_to_wait(self, connection: Any) -> bool:
+        try:
+            self.client.parse_response(connection, "BLMOVE")
+        except OutOfMemoryError:
+            return True
+        return False
 
     def close(self) -> None:
         """Close; what has arrived and what is held is kept, whatever fails on the way."""
-        with contextlib.suppress(Empty, *self.connection_errors):
+        with contextlib.suppress(Empty, ResponseError, *self.connection_errors):
             if self._in_poll:
                 self._brpop_read()
         _held.doubt(self._asked)
@@ -192,6 +247,10 @@ def install() -> None:
         TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
         # kombu remembers what it found before.
         _transport_cache.pop(scheme, None)
+
+
+def _adder(pushed: list[tuple[str, str]]) -> Callable[[str, str], None]:
+    return lambda name, message: pushed.append((name, message))
 
 
 def _is_stopping() -> bool:

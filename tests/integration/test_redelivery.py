@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 
 import pytest
 import redis
@@ -14,6 +16,7 @@ from app.services.broker import PatientAMQP
 from tests.support import free_port, redis_server, wait_for
 from tests.support.jobs import noted
 from tests.support.parts import Parts
+from tests.support.service import redis_binaries
 
 pytestmark = pytest.mark.integration
 
@@ -23,14 +26,15 @@ QUEUE = Queue("jobs", routing_key="jobs")
 class Broker:
     """A Redis of our own, a connection of ours to it, and one to look at it."""
 
-    def __init__(self, directory):
-        self.directory, self.port = directory, free_port()
+    def __init__(self, directory, binary):
+        self.directory, self.binary, self.port = directory, binary, free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.server = contextlib.ExitStack()
         self.start()
 
     def start(self):
-        self.server.enter_context(redis_server(self.directory, port=self.port))
+        running = redis_server(self.directory, self.binary, self.port)
+        self.program, _ = self.server.enter_context(running)
 
     def stop(self):
         self.server.close()
@@ -39,16 +43,30 @@ class Broker:
         self.stop()
         self.start()
 
+    @contextlib.contextmanager
+    def away(self, way):
+        """Silent or gone, and then back."""
+        if way == "gone":
+            self.stop()
+            yield
+            self.start()
+            return
+        self.program.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.program.signal(signal.SIGCONT)
+
     def look(self):
         """How many messages wait, and how many are noted as taken."""
         with redis.Redis.from_url(self.url) as client:
             return client.llen("jobs"), client.hlen("unacked")
 
 
-@pytest.fixture
-def broker(tmp_path):
+@pytest.fixture(params=redis_binaries(), ids=lambda p: p.rsplit("/", 1)[-1])
+def broker(request, tmp_path):
     redelivery.install()
-    broker = Broker(tmp_path)
+    broker = Broker(tmp_path, None if request.param == "embedded" else request.param)
     yield broker
     broker.stop()
 
@@ -145,6 +163,16 @@ def test_a_rejected_message_goes_or_comes_again(broker):
         assert broker.look() == (0, 0)
 
 
+def test_a_requeued_message_is_the_last_in_line(broker):
+    """A task that gives its message back each time doesn't keep the others from their turn."""
+    publish(broker, "a", "b")
+    with connected(broker) as connection, consuming(connection) as (channel, arrived):
+        channel.basic_qos(0, 1, False)
+        arrived(1)[0].reject(requeue=True)
+        arrived(2)[1].reject(requeue=True)
+        assert [message.payload for message in arrived(3)] == ["a", "b", "a"]
+
+
 def test_several_queues_are_all_served(broker):
     """With more than one queue none waits for another's messages."""
     with connected(broker) as connection, connection.Producer() as producer:
@@ -176,6 +204,59 @@ def test_restarts_under_full_load_lose_nothing(broker, tmp_path):
             broker.restart()
             wait_for(lambda: not set(ids) - set(noted(tmp_path, "ran")), "all ran", 10)  # noqa: B023
     celery.close()
+
+
+def test_a_full_redis_still_gives_what_it_has(broker, tmp_path):
+    """Queued tasks run, the worker waits without haste, and goes on when there is memory again."""
+    parts = Parts(tmp_path, broker.url)
+    with (
+        Celery(broker=broker.url, backend=broker.url, amqp=PatientAMQP) as celery,
+        redis.Redis.from_url(broker.url) as client,
+        parts.worker("-c", "2", "--include", "tests.support.jobs") as worker,
+    ):
+
+        def send(name, ignore_result=True):
+            job = {"directory": str(tmp_path)}
+            return celery.send_task(name, kwargs=job, ignore_result=ignore_result).id
+
+        ids = [send("test.hold") for _ in range(2)]
+        wait_for(lambda: len(noted(tmp_path, "held")) == 2, "the worker is busy")
+        ids += [send("test.step") for _ in range(10)]
+        ids += [send("test.step", ignore_result=False)]
+        client.config_set("maxmemory", 1)
+        (tmp_path / "go").touch()
+        wait_for(lambda: set(ids) == set(noted(tmp_path, "ran")), "all ran", 10)
+        refused, begin = client.info("stats")["total_error_replies"], client.time()[0]
+        wait_for(lambda: client.time()[0] - begin >= 4, "four seconds")
+        assert client.info("stats")["total_error_replies"] - refused <= 40
+        assert celery.AsyncResult(ids[-1]).state == "PENDING"
+        client.config_set("maxmemory", 0)
+        last = send("test.step")
+        wait_for(lambda: last in noted(tmp_path, "ran"), "the worker goes on", 5)
+        wait_for(lambda: celery.AsyncResult(ids[-1]).state == "SUCCESS", "its result is stored", 5)
+        wait_for(lambda: broker.look() == (0, 0), "all are acknowledged")
+        assert sorted([*ids, last]) == sorted(noted(tmp_path, "ran"))
+        assert worker.popen.poll() is None
+
+
+@pytest.mark.parametrize(("way", "deadline"), [("gone", 8), ("stopped", 25)])
+def test_a_worker_can_be_stopped_while_redis_is_away(broker, tmp_path, way, deadline):
+    """A pool process is killed meanwhile: the worker doesn't wait for Redis, the task stays."""
+    parts = Parts(tmp_path, broker.url)
+    with (
+        Celery(broker=broker.url, amqp=PatientAMQP) as celery,
+        parts.worker("-c", "1", "--include", "tests.support.jobs") as worker,
+    ):
+        celery.send_task("test.hold", kwargs={"directory": str(tmp_path)})
+        (pid,) = wait_for(lambda: noted(tmp_path, "held"), "the task runs")
+        with broker.away(way):
+            os.kill(int(pid), signal.SIGKILL)
+            # While Redis is gone the worker looks for it, and for its pool only as it ends.
+            seen = "exited with" if way == "stopped" else "Connection to broker lost"
+            wait_for(lambda: seen in worker.output(), "the loss is seen")
+            worker.signal(signal.SIGTERM)
+            worker.wait(deadline)
+        wait_for(lambda: sum(broker.look()) == 1, "the task is still there")
 
 
 def test_an_idle_worker_waits_instead_of_asking(broker, tmp_path):
