@@ -18,6 +18,7 @@ HOME = Path(__file__).resolve().parent.parent
 BROKERS = ("redis", "rediss", "redis+socket", "amqp", "amqps", "pyamqp", "memory")
 DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
 BACKENDS = ("redis", "rediss", "socket", "cache+memory")
+SHORTEST_SECRET = 16
 DEFAULT_SECRET = "development-only"  # noqa: S105  production refuses it
 
 __all__ = ["Settings", "SettingsError", "describe", "load"]
@@ -107,6 +108,8 @@ class Settings:
         problems = []
         if self.secret_key == DEFAULT_SECRET:
             problems.append("SECRET_KEY: production needs a secret of its own; set a random one")
+        elif len(self.secret_key) < SHORTEST_SECRET:
+            problems.append(f"SECRET_KEY: shorter than {SHORTEST_SECRET} characters; lengthen it")
         if self.debug:
             problems.append("FLASK_DEBUG: production refuses debug mode; unset it")
         if self.task_always_eager:

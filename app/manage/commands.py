@@ -41,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _settings() -> Settings:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        settings = configuration.load()
-    for warning in caught:
-        sys.stderr.write(f"{warning.message}\n")
-    return settings
+        try:
+            return configuration.load()
+        finally:
+            sys.stderr.writelines(f"{warning.message}\n" for warning in caught)
 
 
 def _parser() -> argparse.ArgumentParser:

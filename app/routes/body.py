@@ -70,7 +70,9 @@ def _parsed(raw: bytes) -> Any:
     except RecursionError:
         raise BadRequest("The JSON is nested too deeply.") from None
     except ValueError as error:
-        raise BadRequest(f"The body is not JSON: {error}") from None
+        # Of a number with thousands of digits Python says how to lift its limit.
+        told = "a number is too long" if "int_max_str_digits" in str(error) else error
+        raise BadRequest(f"The body is not JSON: {told}") from None
 
 
 def _no_number(name: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated
 
 from email_validator import EmailNotValidError, validate_email
@@ -15,6 +16,8 @@ from app.tasks.email import send_email
 
 blueprint = Blueprint("email", __name__)
 
+# Control characters, halves of surrogate pairs, and the separators of lines and paragraphs.
+CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
 LONGEST_SUBJECT = 998  # characters, the longest line of a mail
 
 
@@ -30,7 +33,7 @@ def _address(text: str) -> str:
 
 def _one_line(text: str) -> str:
     # A line break would begin another header; other control characters have no place here either.
-    if not text.isprintable():
+    if any(unicodedata.category(character) in CONTROLS for character in text):
         raise ValueError("Line breaks and control characters are not allowed.")
     return text
 

@@ -21,7 +21,12 @@ STATUS = {
     states.RETRY: "Task is being retried",
     states.REVOKED: "Task was cancelled",
 }
-MEMBER = {PROGRESS: "progress", states.SUCCESS: "result", states.FAILURE: "error"}
+MEMBER = {
+    PROGRESS: "progress",
+    states.SUCCESS: "result",
+    states.FAILURE: "error",
+    states.RETRY: "error",
+}
 LONGEST_ID = 255  # characters, as in the table
 
 

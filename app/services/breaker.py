@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
+
+logger = logging.getLogger(__name__)
 
 PAUSE = 1.0  # seconds between two tries of a service that is down
 
@@ -42,8 +45,12 @@ class Breaker:
         try:
             yield
         except self._errors as error:
+            if self._next_try is None:
+                logger.warning("the %s does not answer: %s", self.name, error)
             self._next_try = self._clock() + PAUSE
             raise UnreachableError(f"The {self.name} does not answer.") from error
+        if self._next_try is not None:
+            logger.warning("the %s answers again", self.name)
         self._next_try = None
 
     def _enter(self) -> None:

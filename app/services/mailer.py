@@ -116,9 +116,10 @@ def told_apart() -> Iterator[None]:
         yield
     except smtplib.SMTPRecipientsRefused as error:
         code, reply = next(iter(error.recipients.values()))
-        raise _by_code(code, reply) from error
+        # The reply says it all; smtplib's own traceback would only double the log's lines.
+        raise _by_code(code, reply) from None
     except smtplib.SMTPResponseException as error:
-        raise _by_code(error.smtp_code, error.smtp_error) from error
+        raise _by_code(error.smtp_code, error.smtp_error) from None
     except smtplib.SMTPNotSupportedError as error:
         raise RefusedError(str(error)) from error
     except (smtplib.SMTPException, OSError) as error:

@@ -119,6 +119,10 @@ def _on_finished(_app: Flask, response: Response, **_: Any) -> None:
     current = request.environ.get(KEY)
     if current is None or current.told:
         return
+    if not current.route:
+        # Semantic conventions: without a route the method is the name, so that the paths that
+        # strangers try don't become operations without end.
+        trace.get_current_span().update_name(metrics.labels.method(current.method))
     if response.is_streamed and response.content_length is None:
         # The body is still being made; the span is over by the time it has gone.
         current.span = trace.get_current_span()

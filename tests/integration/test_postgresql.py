@@ -168,13 +168,13 @@ def refused(client, method, path, **options):
 def test_in_production_the_web_process_starts_without_a_database(make_app):
     """There another step migrates; the process waits for the database by answering 503."""
     url = f"postgresql://app:hunter2@127.0.0.1:{free_port()}/app"
-    app = make_app(APP_ENV="production", SECRET_KEY="own", DATABASE_URL=url)
+    app = make_app(APP_ENV="production", SECRET_KEY="a-secret-of-its-own", DATABASE_URL=url)
     refused(app.test_client(), "POST", "/api/send-email", json=MAIL)
 
 
 def test_the_migrate_command_ends_with_one_clear_line(make_app):
     url = f"postgresql://app:hunter2@127.0.0.1:{free_port()}/app"
-    app = make_app(APP_ENV="production", SECRET_KEY="own", DATABASE_URL=url)
+    app = make_app(APP_ENV="production", SECRET_KEY="a-secret-of-its-own", DATABASE_URL=url)
     done = app.test_cli_runner().invoke(args=["migrate"])
     assert done.exit_code == 1
     told_in_one_line(done.output, url)

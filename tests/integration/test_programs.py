@@ -123,7 +123,7 @@ def test_wrong_settings_are_all_told_at_start(parts, argv):
 
 def test_production_migrates_when_told(parts):
     """`flask --app run migrate` makes the schema; the web process leaves it alone."""
-    env = {"APP_ENV": "production", "SECRET_KEY": "of-its-own"}
+    env = {"APP_ENV": "production", "SECRET_KEY": "a-secret-of-its-own"}
     parts.env |= env
     assert run(parts, "-m", "flask", "--app", "run", "migrate").returncode == 0
     with parts.web(), parts.worker("-P", "solo"):

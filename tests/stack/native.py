@@ -27,7 +27,7 @@ from tests.support import HOME, Program, answers, free_port, program_env, wait_f
 
 OURS = "followthrough:"
 SECRETS = {
-    "SECRET_KEY": "a key for tests",
+    "SECRET_KEY": "a long key for tests",
     "FLOWER_BASIC_AUTH": "operator:a password for tests",
     "GRAFANA_PASSWORD": "another password",
 }

@@ -32,7 +32,9 @@ def test_make_celery_is_the_older_name():
 
 
 def test_the_settings_of_the_guide_hold(make_app):
-    conf = make_app(APP_ENV="production", SECRET_KEY="of-its-own").extensions["celery"].conf
+    conf = (
+        make_app(APP_ENV="production", SECRET_KEY="a-secret-of-its-own").extensions["celery"].conf
+    )
     assert (conf.task_serializer, conf.result_serializer, conf.accept_content) == (
         "json",
         "json",

@@ -124,3 +124,12 @@ def test_the_pause_between_tries_is_bounded():
 
     assert send_email.retry_backoff_max * 2 < VISIBILITY_TIMEOUT
     assert send_email.max_retries == 8
+
+
+@pytest.mark.parametrize(
+    "subject", ["Familie \U0001f468\u200d\U0001f469", "\u4ef6\u540d\u3000x", "100\u00a0%"]
+)
+def test_a_subject_may_hold_what_people_write(eager, mail_server, subject):
+    """Joiners and wide or unbreakable spaces are no control characters."""
+    _, status = sent_and_asked(eager, subject=subject)
+    assert status["result"]["subject"] == subject

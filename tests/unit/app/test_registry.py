@@ -95,7 +95,7 @@ def test_a_finished_task_whose_result_is_gone_is_not_pending_for_ever(app, job):
     [
         ("STARTED", {"pid": 1}, {"status": "Task has started"}),
         ("PROGRESS", {"current": 3}, {"status": "Task is in progress", "progress": {"current": 3}}),
-        ("RETRY", ValueError("no"), {"status": "Task is being retried"}),
+        ("RETRY", ValueError("no"), {"status": "Task is being retried", "error": "no"}),
         ("REVOKED", ValueError("no"), {"status": "Task was cancelled"}),
         ("FAILURE", ValueError("no"), {"status": "Task failed", "error": "no"}),
         ("SUCCESS", [1], {"status": "Task completed successfully", "result": [1]}),

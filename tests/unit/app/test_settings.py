@@ -102,3 +102,9 @@ def test_values_that_cannot_work_are_refused(name, value):
     with pytest.raises(settings.SettingsError) as caught:
         settings.load({name: value})
     assert all(name in p or "CELERY_RESULT_BACKEND" in p for p in caught.value.problems)
+
+
+def test_production_refuses_a_short_secret():
+    """What can be guessed signs nothing."""
+    with pytest.raises(settings.SettingsError, match="shorter"):
+        settings.load({"APP_ENV": "production", "SECRET_KEY": "short"})
