@@ -43,7 +43,7 @@ test: setup-dev ## Set up and pass the tests, with a real Redis and real workers
 	@$(PYTEST) -q -n 4 --dist loadfile -m "not stack and not browser and not wheel"
 
 test-unit: setup-dev ## The fast tests alone
-	@$(PYTEST) -q -n 2 tests/unit
+	@$(PYTEST) -q -n 4 tests/unit
 
 test-stack: setup-dev ## Tests with the real Collector, Jaeger and Prometheus (builds them with Go)
 	@$(PYTEST) -m stack
