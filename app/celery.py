@@ -9,6 +9,7 @@ from billiard import pool
 from celery import Celery, Task
 
 import followthrough
+from app import queues, tasks
 from app.schedule import SCHEDULE
 from app.services import broker, redelivery
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from app import Role
     from app.settings import Settings
-
-TASK_MODULES = ("app.tasks.email", "app.tasks.upkeep")
 
 _FORMAT = {
     # Pickle and YAML messages can run code; they are refused.
@@ -51,7 +50,7 @@ def celery_init_app(app: Flask, *, role: Role = "web") -> Celery:
     """Make the Celery app of a Flask app; its tasks run in the application context."""
     settings: Settings = app.extensions["settings"]
     celery = Celery(
-        "app", task_cls=_task_class(app), amqp=broker.PatientAMQP, include=list(TASK_MODULES)
+        "app", task_cls=_task_class(app), amqp=broker.PatientAMQP, include=tasks.modules()
     )
     celery.conf.update(_config(settings, role))
     redelivery.install()
@@ -104,6 +103,7 @@ def _config(settings: Settings, role: Role) -> dict[str, Any]:
     return {
         **_FORMAT,
         **_EXECUTION,
+        **queues.config(),
         **broker.config(settings, role),
         "task_compression": "gzip" if settings.env == "production" else None,
         "task_always_eager": settings.task_always_eager,

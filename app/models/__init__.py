@@ -1,0 +1,8 @@
+"""The tables of the service, a module a family; all are imported so that migrations see them."""
+
+from __future__ import annotations
+
+from app.models.base import Base
+from app.models.tasks import TaskRecord
+
+__all__ = ["Base", "TaskRecord"]
