@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kombu import Queue
+from kombu.entity import Queue
 
 DEFAULT = "default"
 NAMES = (DEFAULT, "email", "high_priority", "reports", "low_priority")
