@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.services.payments import currencies
 from followthrough import settings as kit
 from followthrough.settings import Row, SettingsError, port_problems, setting, without_password
 
@@ -85,10 +86,32 @@ class Settings:
     max_content_length: int = setting(
         "MAX_CONTENT_LENGTH", 1024**2, "Largest request body in bytes."
     )
+    payment_currency: str = setting(
+        "PAYMENT_CURRENCY", "USD", "ISO 4217 code of a payment whose currency is not given."
+    )
+    payment_gateway: str = setting(
+        "PAYMENT_GATEWAY",
+        "sandbox",
+        "Who takes payments: sandbox, http, an entry point, or module:factory of your own.",
+    )
+    payment_gateway_url: str | None = setting(
+        "PAYMENT_GATEWAY_URL", None, "Address the http gateway posts charges to."
+    )
+    payment_gateway_token: str | None = setting(
+        "PAYMENT_GATEWAY_TOKEN", None, "Bearer token for the http gateway.", secret=True
+    )
+    payment_methods: tuple[str, ...] = setting(
+        "PAYMENT_METHODS", ("card",), "Methods the http gateway takes; the first is the default."
+    )
 
     def problems(self) -> list[str]:
         """Contradictions between the settings, one sentence each."""
-        return [*self._port_problems(), *self._production_problems(), *self._url_problems()]
+        return [
+            *self._port_problems(),
+            *self._production_problems(),
+            *self._url_problems(),
+            *self._payment_problems(),
+        ]
 
     def _port_problems(self) -> list[str]:
         return port_problems(
@@ -124,6 +147,17 @@ class Settings:
             for env, (url, schemes) in urls.items()
             if urlsplit(url).scheme not in schemes
         ]
+
+    def _payment_problems(self) -> list[str]:
+        problems = []
+        if self.payment_currency not in currencies.DIGITS:
+            problems.append(f"PAYMENT_CURRENCY: {self.payment_currency!r} is no ISO 4217 code")
+        if self.payment_gateway == "http" and not self.payment_gateway_url:
+            problems.append("PAYMENT_GATEWAY_URL: not set, but PAYMENT_GATEWAY is http; set it")
+        url = self.payment_gateway_url
+        if url and urlsplit(url).scheme not in ("http", "https"):
+            problems.append("PAYMENT_GATEWAY_URL: does not start with http:// or https://")
+        return problems
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

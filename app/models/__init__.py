@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.models.base import Base
+from app.models.payments import Payment, SandboxCharge
 from app.models.tasks import TaskRecord
 
-__all__ = ["Base", "TaskRecord"]
+__all__ = ["Base", "Payment", "SandboxCharge", "TaskRecord"]

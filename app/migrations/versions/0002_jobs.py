@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa  # noqa: F401
-from alembic import op  # noqa: F401
+import sqlalchemy as sa
+from alembic import op
 
 revision = "0002"
 down_revision = "0001"
 
 
 def upgrade() -> None:
-    pass
+    _payments()
 
 
 def downgrade() -> None:
-    pass
+    for table in ("sandbox_charges", "payments"):
+        op.drop_table(table)
+
+
+def _payments() -> None:
+    op.create_table(
+        "payments",
+        sa.Column("order_id", sa.String(64), primary_key=True),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(3), nullable=False),
+        sa.Column("method", sa.String(64), nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("transaction_id", sa.String(255)),
+        sa.Column("error", sa.String(1000)),
+        sa.Column("task_id", sa.String(255), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_table(
+        "sandbox_charges",
+        sa.Column("idempotency_key", sa.String(64), primary_key=True),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(3), nullable=False),
+        sa.Column("transaction_id", sa.String(64), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    )

@@ -1,0 +1,422 @@
+"""An order's payment from the request to the gateway: charged once, told exactly."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import func, select
+
+from app import db
+from app.models import Payment, SandboxCharge
+from app.services.payments import (
+    DeclinedError,
+    RejectedError,
+    Terms,
+    TransientError,
+    gateways,
+    http,
+    ledger,
+    processing,
+    terms,
+)
+from app.services.payments.sandbox import Sandbox
+from app.settings import SettingsError
+from app.tasks.payments import process_payment
+from followthrough.alerts import spool
+from tests.support import free_port
+
+ORDER = {"order_id": "A-1", "amount": "12.50", "payment_method": "success"}
+URL = "/api/process-payment"
+
+
+@pytest.fixture
+def app(make_app):
+    app = make_app(CELERY_TASK_ALWAYS_EAGER="1")
+    with app.app_context():
+        yield app
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+def paid(client, **changes):
+    """The answer, the task's status and the payment."""
+    order = {**ORDER, **changes}
+    answer = client.post(URL, json=order)
+    assert answer.status_code == 202, answer.get_json()
+    status = client.get(answer.get_json()["status_url"]).get_json()
+    return answer.get_json(), status, client.get(f"/api/payments/{order['order_id']}").get_json()
+
+
+def charges():
+    with db.session() as session:
+        return session.scalars(select(SandboxCharge.idempotency_key)).all()
+
+
+def fields(response, status=400):
+    document = response.get_json()
+    assert response.status_code == status, document
+    assert response.mimetype == "application/problem+json"
+    return [each["field"] for each in document["errors"]]
+
+
+def test_a_payment_is_charged_and_told(client):
+    answer, status, payment = paid(client)
+    assert answer["message"] == "Payment queued for processing"
+    assert status["state"] == "SUCCESS", status
+    assert status["result"] == {
+        "status": "completed",
+        "order_id": "A-1",
+        "amount": "12.50",
+        "transaction_id": payment["transaction_id"],
+    }
+    assert payment["status"] == "completed"
+    assert (payment["amount"], payment["currency"], payment["error"]) == ("12.50", "USD", None)
+    assert payment["task_id"] == answer["task_id"]
+    assert payment["created_at"].endswith("+00:00")
+
+
+def test_order_and_amount_are_enough(client):
+    """As older callers send it: the method is the gateway's first, the currency the setting's."""
+    answer = client.post(URL, json={"order_id": "A-1", "amount": 12})
+    assert answer.status_code == 202
+    payment = client.get("/api/payments/A-1").get_json()
+    assert (payment["payment_method"], payment["amount"]) == ("success", "12.00")
+
+
+def test_the_same_request_again_is_the_same_payment(client):
+    first, _, _ = paid(client)
+    second, _, _ = paid(client, amount=12.5)
+    assert second["task_id"] == first["task_id"]
+    assert charges() == ["A-1"]
+
+
+def test_a_task_run_twice_charges_once(app, client):
+    """Run again under another id it gives the same transaction."""
+    _, status, _ = paid(client)
+    again = process_payment.apply(["A-1", "12.50", "USD", "success"]).get()
+    assert again == status["result"]
+    assert charges() == ["A-1"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"amount": "12.51"}, {"currency": "EUR"}, {"payment_method": "declined"}]
+)
+def test_other_terms_for_an_order_are_a_conflict(client, change):
+    paid(client)
+    answer = client.post(URL, json={**ORDER, **change})
+    assert answer.status_code == 409
+    assert "new order_id" in answer.get_json()["detail"]
+    assert client.get("/api/payments/A-1").get_json()["status"] == "completed"
+
+
+def test_a_decline_fails_at_once(client):
+    answer, status, payment = paid(client, payment_method="declined")
+    assert (status["state"], status["error"]) == ("FAILURE", "The card was declined.")
+    assert status["retryable"] is False
+    assert "retries_exhausted" not in status
+    assert (payment["status"], payment["error"]) == ("declined", "The card was declined.")
+    assert charges() == []
+    assert paid(client, payment_method="declined")[0]["task_id"] == answer["task_id"]
+
+
+def test_a_gateway_that_stays_away_is_tried_four_times(client, tries):
+    answer, status, payment = paid(client, payment_method="timeout")
+    assert tries == ["A-1"] * 4
+    assert (status["state"], status["error"]) == (
+        "FAILURE",
+        "The gateway did not answer in time.",
+    )
+    assert (status["retryable"], status["retries_exhausted"]) == (True, True)
+    assert payment["status"] == "failed"
+    assert paid(client, payment_method="timeout")[0]["task_id"] != answer["task_id"]
+
+
+@pytest.fixture
+def tries(monkeypatch):
+    """The orders that the sandbox was told."""
+    told = []
+    charge = Sandbox.charge
+    monkeypatch.setattr(
+        Sandbox, "charge", lambda self, terms: told.append(terms.order_id) or charge(self, terms)
+    )
+    return told
+
+
+def test_an_answer_that_got_lost_is_not_charged_again(client, tries):
+    """The first try has charged; the second brings its transaction."""
+    _, status, payment = paid(client, payment_method="error_then_success")
+    assert tries == ["A-1", "A-1"]
+    assert (status["state"], payment["status"]) == ("SUCCESS", "completed")
+    assert charges() == ["A-1"]
+
+
+def test_the_pause_between_two_tries_is_thirty_seconds(app, monkeypatch):
+    pauses = []
+    retry = process_payment.retry
+
+    def seen(**options):
+        pauses.append(options["countdown"])
+        return retry(**options)
+
+    monkeypatch.setattr(process_payment, "retry", seen)
+    process_payment.apply(["A-1", "1", "USD", "timeout"])
+    assert pauses == [30, 30, 30]
+
+
+def test_a_failure_alerts(app, client):
+    paid(client, payment_method="declined")
+    state_dir = app.extensions["settings"].telemetry.state_dir
+    (alert,) = spool.pending(state_dir)
+    assert json.loads(alert.read_text())["task"] == "tasks.process_payment"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["A-1", "-1"], "amount"),
+        (["A-1", 1.5], "amount"),
+        (["A 1", "1"], "order_id"),
+        (["A-1", "1", "XXX"], "currency"),
+        (["A-1", "1.001"], "amount"),
+        (["A-1", "1", "USD", "cash"], "payment_method"),
+    ],
+)
+def test_a_task_called_with_bad_terms_fails_at_once(app, arguments, wrong):
+    error = process_payment.apply(arguments).result
+    assert str(error).startswith(f"{wrong}: ")
+    assert error.details == {"retryable": False}
+    assert ledger.find("A-1") is None
+
+
+@pytest.mark.parametrize("field", ["order_id", "amount"])
+def test_a_missing_field_is_named(client, field):
+    assert fields(client.post(URL, json={k: v for k, v in ORDER.items() if k != field})) == [field]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(field, v) for field in ("order_id", "currency") for v in (None, 1, True, [], {}, "", "a b")]
+    + [("order_id", v) for v in ("a" * 65, "../a", "-a", "ä", "a\n", "a\x00")]
+    + [("payment_method", v) for v in (None, 1, True, [])]
+    + [("amount", v) for v in (None, True, [], {}, "", "abc", "-1", "+1", " 1", "1e2", "1_0", "٣")]
+    + [("amount", v) for v in (0, -1, "0.00", "12.345", 12.345, "1" * 15, 10**14, 10**4000)]
+    + [("amount", v) for v in ("NaN", "Infinity", "0." + "0" * 5000 + "1")]
+    + [("extra", 1)],
+    ids=lambda each: repr(each)[:20],
+)
+def test_a_wrong_field_is_named(client, field, value):
+    assert fields(client.post(URL, json={**ORDER, field: value})) == [field]
+    assert client.get("/api/payments/A-1").status_code == 404
+
+
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "1e99999999999999999999", "1e400", "1e-400"])
+def test_no_number_makes_the_service_fail(client, amount):
+    raw = json.dumps({**ORDER, "amount": 0}).replace("0,", f"{amount},", 1)
+    answer = client.post(URL, data=raw, content_type="application/json")
+    assert answer.status_code == 400, raw
+
+
+@pytest.mark.parametrize("method", ["", "cash", "\ud800"])
+def test_an_unknown_method_is_told_the_valid_ones(client, method):
+    answer = client.post(URL, json={**ORDER, "payment_method": method})
+    assert fields(answer, 422) == ["payment_method"]
+    assert all(name in answer.get_json()["detail"] for name in Sandbox.methods)
+    assert client.get("/api/payments/A-1").status_code == 404
+
+
+@pytest.mark.parametrize("order_id", ["none", "%00", "a%0Ab", "a" * 256, "%FF", "%ED%A0%80"])
+def test_an_unknown_order_is_not_found(client, order_id):
+    assert client.get(f"/api/payments/{order_id}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("written", "currency", "kept"),
+    [
+        ("0.1", "USD", "0.10"),
+        ("99999999999999.99", "USD", "99999999999999.99"),
+        ("90071992547409.93", "EUR", "90071992547409.93"),
+        ("1.5e1", "USD", "15.00"),
+        ("1e2", "JPY", "100"),
+        ("0.001", "KWD", "0.001"),
+        ("0.0001", "CLF", "0.0001"),
+        ("12.500000", "USD", "12.50"),
+    ],
+)
+def test_a_number_keeps_each_digit(client, written, currency, kept):
+    """Also those that a float has no room for."""
+    raw = json.dumps({**ORDER, "currency": currency, "amount": 0}).replace("0,", f"{written},", 1)
+    assert client.post(URL, data=raw, content_type="application/json").status_code == 202
+    assert client.get("/api/payments/A-1").get_json()["amount"] == kept
+
+
+def test_the_currency_decides_on_the_digits(client):
+    assert fields(client.post(URL, json={**ORDER, "currency": "JPY"})) == ["amount"]
+
+
+def test_the_database_adds_amounts_exactly(app):
+    for number in range(3):
+        ledger.opened(Terms(f"A-{number}", Decimal("90071992547.4093"), "USD", "success"), "id")
+    with db.session() as session:
+        total = session.scalar(select(func.sum(Payment.amount)))
+    assert total == Decimal("270215977642.2279")
+
+
+def test_what_could_not_be_queued_is_queued_by_the_next_request(make_app):
+    """A 503 leaves nothing that is waited for in vain."""
+    broker = f"redis://127.0.0.1:{free_port()}/0"
+    down = make_app(CELERY_BROKER_URL=broker).test_client()
+    assert down.post(URL, json=ORDER).status_code == 503
+    assert down.get("/api/payments/A-1").get_json()["status"] == "failed"
+    _, status, payment = paid(make_app(CELERY_TASK_ALWAYS_EAGER="1").test_client())
+    assert (status["state"], payment["status"]) == ("SUCCESS", "completed")
+
+
+@pytest.mark.parametrize(("state", "is_new"), [("PENDING", False), ("FAILURE", True)])
+def test_a_task_that_was_stopped_is_replaced(make_app, state, is_new):
+    """A waiting one is not: the request is answered with it."""
+    app = make_app()
+    client = app.test_client()
+    first = client.post(URL, json=ORDER).get_json()["task_id"]
+    if state == "FAILURE":
+        app.extensions["celery"].backend.mark_as_failure(first, RuntimeError("killed"))
+    second = client.post(URL, json=ORDER).get_json()["task_id"]
+    assert (second != first) is is_new
+    payment = client.get("/api/payments/A-1").get_json()
+    assert (payment["status"], payment["task_id"]) == ("pending", second)
+
+
+def test_what_is_settled_stays_settled(app, client):
+    """A task that comes late changes nothing."""
+    _, _, payment = paid(client)
+    ledger.fail("A-1", "late")
+    ledger.begin("A-1", "late")
+    assert client.get("/api/payments/A-1").get_json() == payment
+
+
+def test_the_first_of_two_processes_opens_the_payment(app):
+    order = terms.checked("A-1", "1", "USD", "success")
+    assert ledger._inserted(order, "first").task_id == "first"
+    assert ledger._inserted(order, "second") is None
+    assert ledger.opened(order, "second").task_id == "first"
+
+
+def test_the_sandbox_refuses_its_key_with_another_amount(app):
+    sandbox = Sandbox()
+    sandbox.charge(terms.checked("A-1", "1", "USD", "success"))
+    with pytest.raises(RejectedError):
+        sandbox.charge(terms.checked("A-1", "2", "USD", "success"))
+
+
+@pytest.fixture
+def over_http(make_app, httpserver):
+    app = make_app(
+        CELERY_TASK_ALWAYS_EAGER="1",
+        PAYMENT_GATEWAY="http",
+        PAYMENT_GATEWAY_URL=httpserver.url_for("/charges"),
+        PAYMENT_GATEWAY_TOKEN="t",
+        PAYMENT_METHODS="card,sepa",
+    )
+    return app.test_client()
+
+
+def test_a_charge_over_http_carries_its_key(over_http, httpserver):
+    """A try that failed and the next one are the same request, by its key."""
+    headers = {"Idempotency-Key": "A-1", "Authorization": "Bearer t"}
+    wanted = {"order_id": "A-1", "amount": "12.50", "currency": "USD", "payment_method": "sepa"}
+    expected = {"uri": "/charges", "method": "POST", "headers": headers, "json": wanted}
+    httpserver.expect_oneshot_request(**expected).respond_with_data("", 503)
+    httpserver.expect_oneshot_request(**expected).respond_with_json({"transaction_id": "t-9"}, 201)
+    _, status, payment = paid(over_http, payment_method="sepa")
+    assert status["result"]["transaction_id"] == payment["transaction_id"] == "t-9"
+    httpserver.check_assertions()
+    assert len(httpserver.log) == 2
+
+
+def test_a_rejection_over_http_fails_at_once(over_http, httpserver):
+    httpserver.expect_request("/charges").respond_with_json({"detail": "No such shop."}, 403)
+    _, status, payment = paid(over_http, payment_method="card")
+    assert status["error"] == "The gateway answered 403. No such shop."
+    assert (status["retryable"], payment["status"]) == (False, "failed")
+    assert len(httpserver.log) == 1
+
+
+def test_a_gateway_that_is_down_is_transient_and_its_address_is_kept_back(make_app):
+    app = make_app(
+        CELERY_TASK_ALWAYS_EAGER="1",
+        PAYMENT_GATEWAY="http",
+        PAYMENT_GATEWAY_URL=f"http://user:hidden@127.0.0.1:{free_port()}/",
+    )
+    _, status, payment = paid(app.test_client(), payment_method="card")
+    assert (status["retryable"], status["retries_exhausted"]) == (True, True)
+    assert payment["error"] == status["error"] == "The gateway gave no answer: ConnectionError."
+
+
+@pytest.mark.parametrize(
+    ("status", "raw", "kind"),
+    [
+        (402, b'{"detail": "No funds."}', DeclinedError),
+        (402, b"", DeclinedError),
+        (400, b"[", RejectedError),
+        (422, b"[]", RejectedError),
+        (302, b"", RejectedError),
+        (408, b"", TransientError),
+        (409, b"", TransientError),
+        (425, b"", TransientError),
+        (429, b"", TransientError),
+        (500, b"", TransientError),
+        (200, b"", TransientError),
+        (200, b"[" * 100_000, TransientError),
+        (200, b'{"transaction_id": 7}', TransientError),
+        (200, b'{"transaction_id": ""}', TransientError),
+    ],
+)
+def test_what_an_http_gateway_answers_is_told_apart(status, raw, kind):
+    with pytest.raises(kind):
+        http.transaction(status, raw)
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"PAYMENT_GATEWAY": "http"}, "PAYMENT_GATEWAY_URL"),
+        ({"PAYMENT_GATEWAY_URL": "ftp://a/"}, "PAYMENT_GATEWAY_URL"),
+        ({"PAYMENT_CURRENCY": "usd"}, "PAYMENT_CURRENCY"),
+        ({"PAYMENT_GATEWAY": "none"}, "sandbox"),
+        ({"PAYMENT_GATEWAY": "no.module:Gateway"}, "can't be loaded"),
+        ({"PAYMENT_GATEWAY": "app.settings:Gateway"}, "can't be loaded"),
+    ],
+)
+def test_a_wrong_setting_is_told_at_the_start(make_app, environ, named):
+    with pytest.raises(SettingsError, match=named):
+        make_app(**environ)
+
+
+def test_a_gateway_of_a_checkout_is_named_by_its_module(make_app):
+    app = make_app(PAYMENT_GATEWAY="tests.support.gateways:Holding")
+    assert type(gateways.build(app.extensions["settings"])).__name__ == "Holding"
+
+
+def test_an_installed_package_offers_a_gateway(make_app, tmp_path, monkeypatch):
+    """By an entry point, as pip writes it."""
+    package = tmp_path / "site" / "shop-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: shop\nVersion: 1.0\n")
+    entry = "[followthrough_service.payment_gateways]\nshop = tests.support.gateways:Holding\n"
+    (package / "entry_points.txt").write_text(entry)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    app = make_app(PAYMENT_GATEWAY="shop")
+    assert type(gateways.build(app.extensions["settings"])).__name__ == "Holding"
+
+
+def test_a_slow_gateway_is_stopped_before_redis_redelivers():
+    from app.services.broker import VISIBILITY_TIMEOUT
+    from app.tasks.payments import PAUSE
+
+    assert sum(http.TIMEOUT) < process_payment.soft_time_limit < process_payment.time_limit
+    assert process_payment.time_limit + PAUSE < VISIBILITY_TIMEOUT
+    assert set(processing.FOR_GOOD).isdisjoint({TransientError})
