@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.services import addresses
 from app.services.payments import currencies
 from followthrough import settings as kit
 from followthrough.settings import Row, SettingsError, port_problems, setting, without_password
@@ -35,8 +36,23 @@ def _result_backend(values: Mapping[str, Any], _env: Mapping[str, str]) -> str:
     return str(values["broker_url"])
 
 
+def _outgoing_allowed(values: Mapping[str, Any], _env: Mapping[str, str]) -> tuple[str, ...]:
+    return () if values["env"] == "production" else addresses.LOCAL
+
+
 def _smtp_url(values: Mapping[str, Any], _env: Mapping[str, str]) -> str:
     return f"smtp://127.0.0.1:{values['mail_port']}"
+
+
+def _unfit(secret: str) -> str | None:
+    # Here, so that programs which only need the settings stay small.
+    from followthrough.alerts.notifiers.webhook import parse_secret  # noqa: PLC0415
+
+    try:
+        parse_secret(secret)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,20 @@ class Settings:
     max_content_length: int = setting(
         "MAX_CONTENT_LENGTH", 1024**2, "Largest request body in bytes."
     )
+    outgoing_allowed: tuple[str, ...] = setting(
+        "OUTGOING_ALLOWED",
+        _outgoing_allowed,
+        "Private networks and hosts that outgoing calls may reach; default: in production none.",
+    )
+    outgoing_ca_file: Path | None = setting(
+        "OUTGOING_CA_FILE", None, "Certificates that outgoing calls trust; default: certifi's."
+    )
+    webhook_secret: str | None = setting(
+        "WEBHOOK_SECRET",
+        None,
+        "Standard Webhooks secret (whsec_...) that signs webhooks; two with a space while renewed.",
+        secret=True,
+    )
     payment_currency: str = setting(
         "PAYMENT_CURRENCY", "USD", "ISO 4217 code of a payment whose currency is not given."
     )
@@ -111,6 +141,7 @@ class Settings:
             *self._production_problems(),
             *self._url_problems(),
             *self._payment_problems(),
+            *self._outgoing_problems(),
         ]
 
     def _port_problems(self) -> list[str]:
@@ -147,6 +178,15 @@ class Settings:
             for env, (url, schemes) in urls.items()
             if urlsplit(url).scheme not in schemes
         ]
+
+    def _outgoing_problems(self) -> list[str]:
+        wrong = addresses.problems(self.outgoing_allowed)
+        problems = [f"OUTGOING_ALLOWED: {each}" for each in wrong]
+        if self.outgoing_ca_file and not self.outgoing_ca_file.is_file():
+            problems.append(f"OUTGOING_CA_FILE: {self.outgoing_ca_file} is no file")
+        if self.webhook_secret and (unfit := _unfit(self.webhook_secret)):
+            problems.append(f"WEBHOOK_SECRET: {unfit}")
+        return problems
 
     def _payment_problems(self) -> list[str]:
         problems = []

@@ -5,5 +5,6 @@ from __future__ import annotations
 from app.models.base import Base
 from app.models.payments import Payment, SandboxCharge
 from app.models.tasks import TaskRecord
+from app.models.webhooks import WebhookDelivery
 
-__all__ = ["Base", "Payment", "SandboxCharge", "TaskRecord"]
+__all__ = ["Base", "Payment", "SandboxCharge", "TaskRecord", "WebhookDelivery"]

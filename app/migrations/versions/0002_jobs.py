@@ -11,9 +11,11 @@ down_revision = "0001"
 
 def upgrade() -> None:
     _payments()
+    _webhooks()
 
 
 def downgrade() -> None:
+    op.drop_table("webhook_deliveries")
     for table in ("sandbox_charges", "payments"):
         op.drop_table(table)
 
@@ -40,3 +42,20 @@ def _payments() -> None:
         sa.Column("transaction_id", sa.String(64), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     )
+
+
+def _webhooks() -> None:
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("id", sa.String(255), primary_key=True),
+        sa.Column("url", sa.String(2048), nullable=False),
+        sa.Column("event", sa.String(255)),
+        sa.Column("status_code", sa.Integer()),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("task_id", sa.String(255), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_index("ix_webhook_deliveries_task_id", "webhook_deliveries", ["task_id"])
+    op.create_index("ix_webhook_deliveries_created_at", "webhook_deliveries", ["created_at"])
