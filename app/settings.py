@@ -36,6 +36,10 @@ def _result_backend(values: Mapping[str, Any], _env: Mapping[str, str]) -> str:
     return str(values["broker_url"])
 
 
+def _import_dir(values: Mapping[str, Any], _env: Mapping[str, str]) -> Path:
+    return Path(values["state_dir"]) / "imports"
+
+
 def _outgoing_allowed(values: Mapping[str, Any], _env: Mapping[str, str]) -> tuple[str, ...]:
     return () if values["env"] == "production" else addresses.LOCAL
 
@@ -115,6 +119,12 @@ class Settings:
         None,
         "Standard Webhooks secret (whsec_...) that signs webhooks; two with a space while renewed.",
         secret=True,
+    )
+    import_dir: Path = setting(
+        "IMPORT_DIR", _import_dir, "Folder of the files that may be imported by their path."
+    )
+    import_max_bytes: int = setting(
+        "IMPORT_MAX_BYTES", 200 * 1024**2, "Largest file in bytes that may be uploaded for import."
     )
     payment_currency: str = setting(
         "PAYMENT_CURRENCY", "USD", "ISO 4217 code of a payment whose currency is not given."

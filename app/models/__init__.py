@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from app.models.base import Base
+from app.models.imports import Dataset, DatasetBadRow, DatasetRow
 from app.models.payments import Payment, SandboxCharge
 from app.models.tasks import TaskRecord
 from app.models.webhooks import WebhookDelivery
 
-__all__ = ["Base", "Payment", "SandboxCharge", "TaskRecord", "WebhookDelivery"]
+__all__ = [
+    "Base",
+    "Dataset",
+    "DatasetBadRow",
+    "DatasetRow",
+    "Payment",
+    "SandboxCharge",
+    "TaskRecord",
+    "WebhookDelivery",
+]

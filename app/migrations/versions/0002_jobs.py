@@ -10,6 +10,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    _imports()
     _payments()
     _webhooks()
 
@@ -18,6 +19,42 @@ def downgrade() -> None:
     op.drop_table("webhook_deliveries")
     for table in ("sandbox_charges", "payments"):
         op.drop_table(table)
+    for table in ("dataset_bad_rows", "dataset_rows", "datasets"):
+        op.drop_table(table)
+
+
+def _imports() -> None:
+    op.create_table(
+        "datasets",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False, unique=True),
+        sa.Column("encoding", sa.String(40), nullable=False),
+        sa.Column("delimiter", sa.String(1), nullable=False),
+        sa.Column("columns", sa.JSON(), nullable=False),
+        sa.Column("status", sa.String(20), nullable=False),
+        sa.Column("total_rows", sa.BigInteger(), nullable=False),
+        sa.Column("bad_rows", sa.BigInteger(), nullable=False),
+        sa.Column("byte_offset", sa.BigInteger(), nullable=False),
+        sa.Column("line", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_index("ix_datasets_created_at", "datasets", ["created_at"])
+    op.create_table(
+        "dataset_rows",
+        sa.Column("dataset_id", sa.Integer(), sa.ForeignKey("datasets.id"), primary_key=True),
+        sa.Column("line", sa.BigInteger(), primary_key=True),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "dataset_bad_rows",
+        sa.Column("dataset_id", sa.Integer(), sa.ForeignKey("datasets.id"), primary_key=True),
+        sa.Column("line", sa.BigInteger(), primary_key=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+    )
 
 
 def _payments() -> None:
