@@ -52,9 +52,14 @@ def body(webhook: Webhook, created: datetime) -> bytes:
     """The data as it is; of a named event in the envelope that Standard Webhooks recommends."""
     message: dict[str, Any] = webhook.data
     if webhook.event is not None:
-        when = created.replace(tzinfo=UTC).isoformat()
-        message = {"type": webhook.event, "timestamp": when, "data": webhook.data}
+        message = {"type": webhook.event, "timestamp": _utc(created), "data": webhook.data}
     return json.dumps(message, separators=(",", ":")).encode()
+
+
+def _utc(moment: datetime) -> str:
+    # SQLite gives back UTC without saying so, PostgreSQL the same moment in a zone of its own.
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).isoformat()
 
 
 def headers(message_id: str, message: bytes, secret: str, now: int) -> dict[str, str]:

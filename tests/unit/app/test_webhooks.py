@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from celery.exceptions import Retry
@@ -178,8 +178,11 @@ def test_the_limits_are_as_promised():
     assert webhooks.TIMEOUT < send_webhook.soft_time_limit < send_webhook.time_limit
 
 
-def test_a_named_event_is_put_into_the_standard_envelope():
-    created = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001  as SQLite gives it
+@pytest.mark.parametrize("zone", [None, UTC, timezone(timedelta(hours=2))])
+def test_a_named_event_is_put_into_the_standard_envelope(zone):
+    """Its time is in UTC, however the database gives it."""
+    created = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    created = created.astimezone(zone) if zone else created.replace(tzinfo=None)
     made = webhooks.body(Webhook("1", "", {"a": 1}, "order.paid"), created)
     assert json.loads(made) == {
         "type": "order.paid",
