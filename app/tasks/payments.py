@@ -36,7 +36,7 @@ def process_payment(
 ) -> dict[str, Any]:
     """Charge an order once, however often this runs; a refusal fails at once and for good."""
     # Only the pool process that runs it loads SQLAlchemy.
-    from app.services.payments import ledger, processing  # noqa: PLC0415
+    from app.services.payments import processing  # noqa: PLC0415
 
     try:
         terms = with_defaults(order_id, amount, currency, payment_method)
@@ -46,9 +46,14 @@ def process_payment(
     except (TransientError, SoftTimeLimitExceeded) as error:
         if self.request.retries < self.max_retries:
             raise self.retry(exc=error, countdown=PAUSE) from error
-        ledger.fail(order_id, str(error))
-        raise JobFailedError(str(error), retryable=True, retries_exhausted=True) from error
+        reason = _reason(error)
+        processing.give_up(order_id, reason)
+        raise JobFailedError(reason, retryable=True, retries_exhausted=True) from error
     return result(terms, transaction_id)
+
+
+def _reason(error: Exception) -> str:
+    return "It took too long." if isinstance(error, SoftTimeLimitExceeded) else str(error)
 
 
 def result(terms: Terms, transaction_id: str) -> dict[str, Any]:

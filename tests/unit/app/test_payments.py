@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import func, select
 
-from app import db
+from app import db, settings
 from app.models import Payment, SandboxCharge
 from app.services.payments import (
     DeclinedError,
@@ -106,6 +108,20 @@ def test_the_same_request_again_is_the_same_payment(client):
     assert charges() == ["A-1"]
 
 
+def test_workers_at_the_same_moment_charge_once(app):
+    """Whoever is first, all end with the same transaction."""
+    order = terms.checked("A-1", "1", "USD", "success")
+
+    def pay(number):
+        with app.app_context():
+            return processing.pay(order, str(number), Sandbox())
+
+    with ThreadPoolExecutor(4) as threads:
+        ends = set(threads.map(pay, range(8)))
+    assert charges() == ["A-1"]
+    assert ends == {ledger.find("A-1").transaction_id}
+
+
 def test_a_task_run_twice_charges_once(app, client, tries):
     """Run again under another id it gives the same transaction, and asks nobody."""
     _, status, _ = paid(client)
@@ -151,6 +167,28 @@ def test_an_answer_that_got_lost_is_not_charged_again(client, tries):
     assert tries == ["A-1", "A-1"]
     assert (status["state"], payment["status"]) == ("SUCCESS", "completed")
     assert charges() == ["A-1"]
+
+
+def test_a_gateway_that_takes_too_long_is_tried_again(app, monkeypatch):
+    """Celery's soft limit ends a try, not the payment."""
+
+    def drips(_self, _terms):
+        raise SoftTimeLimitExceeded
+
+    ledger.opened(terms.checked("A-1", "1", "USD", "success"), "id")
+    monkeypatch.setattr(Sandbox, "charge", drips)
+    error = process_payment.apply(["A-1", "1"]).result
+    assert (str(error), error.retries_exhausted) == ("It took too long.", True)
+    assert ledger.find("A-1").error == "It took too long."
+
+
+def test_a_database_that_is_away_is_transient(app):
+    away = f"postgresql://user:hidden@127.0.0.1:{free_port()}/app"
+    env = {"APP_ENV": "testing", "DATABASE_URL": away}
+    app.extensions["settings"] = settings.load(env)
+    error = process_payment.apply(["A-1", "1"]).result
+    assert str(error) == "The database does not answer."
+    assert error.details == {"retryable": True, "retries_exhausted": True}
 
 
 def test_the_pause_between_two_tries_is_thirty_seconds(app, monkeypatch):
