@@ -53,7 +53,9 @@ def raw_server(*parts, pause=0.0):
                 connection.recv(65536)
                 for part in parts:
                     connection.sendall(part)
-                while pause and not end.wait(pause):
+                for _ in range(100 if pause else 0):
+                    if end.wait(pause):
+                        return
                     try:
                         connection.sendall(b"x")
                     except OSError:

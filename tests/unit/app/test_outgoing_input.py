@@ -7,7 +7,7 @@ import json
 import pytest
 from sqlalchemy import func, select
 
-from app import db
+from app import db, settings
 from app.models import TaskRecord
 
 ROUTES = {
@@ -80,9 +80,28 @@ def test_an_event_is_one_word(refused):
         assert refused("/api/send-webhook", {"event": event}) == ["event"]
 
 
-def test_production_calls_nothing_private(make_app):
+def test_a_private_address_is_refused_unless_it_is_allowed(make_app):
     app = make_app(OUTGOING_ALLOWED="10.0.0.0/8")
     body = {"endpoint": "http://127.0.0.1:6379/", "payload": {}}
     answer = app.test_client().post("/api/call-external-api", json=body)
     assert answer.status_code == 400
     assert "Private" in answer.get_json()["error"]
+
+
+def test_only_production_allows_nothing_private():
+    production = settings.load({"APP_ENV": "production", "SECRET_KEY": "a" * 40})
+    assert production.outgoing_allowed == ()
+    assert "127.0.0.0/8" in settings.load({}).outgoing_allowed
+
+
+@pytest.mark.parametrize(
+    ("env", "value"),
+    [
+        ("OUTGOING_ALLOWED", "10.0.0.0/99"),
+        ("OUTGOING_CA_FILE", "/no/such/file"),
+        ("WEBHOOK_SECRET", "whsec_short"),
+    ],
+)
+def test_a_setting_that_can_not_be_used_is_named(env, value):
+    with pytest.raises(settings.SettingsError, match=f"^{env}: "):
+        settings.load({env: value})
