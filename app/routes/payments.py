@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -21,6 +21,8 @@ from app.services.payments import terms as wanted
 from app.tasks import payments as tasks
 
 blueprint = Blueprint("payments", __name__)
+
+QUEUEING = timedelta(seconds=5)  # longer than a request may take to queue its task
 
 
 @blueprint.record_once
@@ -90,9 +92,15 @@ def _task(terms: Terms) -> str:
 
 def _is_in_hand(payment: Payment) -> bool:
     """Whether the task that has this payment works on it, or has settled it."""
-    if payment.status == Payment.FAILED or not registry.is_fresh(payment.task_id):
+    if payment.status == Payment.FAILED:
         return False
-    return payment.status != Payment.PENDING or not _was_stopped(payment.task_id)
+    fresh = registry.is_fresh(payment.task_id)
+    if payment.status != Payment.PENDING:
+        return bool(fresh)
+    # Another request has opened the payment, and its task is not known yet.
+    if fresh is None:
+        return datetime.now(UTC) - _utc(payment.updated_at) < QUEUEING
+    return fresh and not _was_stopped(payment.task_id)
 
 
 def _was_stopped(task_id: str) -> bool:
@@ -124,8 +132,8 @@ def _shown(payment: Payment) -> dict[str, Any]:
         "transaction_id": payment.transaction_id,
         "error": payment.error,
         "task_id": payment.task_id,
-        "created_at": _time(payment.created_at),
-        "updated_at": _time(payment.updated_at),
+        "created_at": _utc(payment.created_at).isoformat(),
+        "updated_at": _utc(payment.updated_at).isoformat(),
     }
 
 
@@ -133,6 +141,6 @@ def _written(payment: Payment) -> Decimal:
     return wanted.in_digits(payment.amount, payment.currency)
 
 
-def _time(moment: datetime) -> str:
+def _utc(moment: datetime) -> datetime:
     # SQLite forgets the time zone; the tables are in UTC.
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

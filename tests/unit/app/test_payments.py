@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app import db, settings
 from app.models import Payment, SandboxCharge
@@ -331,6 +332,18 @@ def test_a_task_that_was_stopped_is_replaced(make_app, state, is_new):
     assert (second != first) is is_new
     payment = client.get("/api/payments/A-1").get_json()
     assert (payment["status"], payment["task_id"]) == ("pending", second)
+
+
+def test_a_payment_that_another_request_is_queueing_is_left_to_it(make_app):
+    """Unless that request has died since."""
+    client = make_app().test_client()
+    with client.application.app_context():
+        ledger.opened(terms.checked("A-1", "12.50", "USD", "success"), "of-another")
+        assert client.post(URL, json=ORDER).get_json()["task_id"] == "of-another"
+        long_ago = datetime.now(UTC) - timedelta(minutes=1)
+        with db.session() as session:
+            session.execute(update(Payment).values(updated_at=long_ago))
+        assert client.post(URL, json=ORDER).get_json()["task_id"] != "of-another"
 
 
 def test_what_is_settled_stays_settled(app, client):
