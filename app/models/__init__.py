@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.models.base import Base
-from app.models.imports import Dataset, DatasetBadRow, DatasetRow
+from app.models.imports import Dataset, DatasetBadRow, DatasetColumn, DatasetRow
 from app.models.payments import Payment, SandboxCharge
 from app.models.tasks import TaskRecord
 from app.models.webhooks import WebhookDelivery
@@ -12,6 +12,7 @@ __all__ = [
     "Base",
     "Dataset",
     "DatasetBadRow",
+    "DatasetColumn",
     "DatasetRow",
     "Payment",
     "SandboxCharge",

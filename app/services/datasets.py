@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, insert, select, text, update
+from sqlalchemy import CursorResult, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from app import db
-from app.models.imports import COMPLETED, IMPORTING, Dataset, DatasetBadRow
+from app.models.imports import (
+    COMPLETED,
+    IMPORTING,
+    Dataset,
+    DatasetBadRow,
+    DatasetColumn,
+    DatasetRow,
+)
 from app.services.csvfile import Layout, Place
 
 MOST_BAD_ROWS = 100  # kept with their reason; more are only counted
+ROWS_AT_A_TIME = 1000
 
 START = Place(0, 0)
 
@@ -182,3 +190,32 @@ def bad_rows(data_id: int) -> Sequence[tuple[int, str]]:
             wanted.where(DatasetBadRow.dataset_id == data_id).order_by(DatasetBadRow.line)
         )
         return [(line, reason) for line, reason in found]
+
+
+def rows(data_id: int, most: int = ROWS_AT_A_TIME) -> Iterator[dict[str, Any]]:
+    """All rows in their order; no transaction stays open between parts of `most` rows."""
+    after = 0
+    wanted = select(DatasetRow.line, DatasetRow.data).where(DatasetRow.dataset_id == data_id)
+    while True:
+        part = wanted.where(DatasetRow.line > after).order_by(DatasetRow.line).limit(most)
+        with db.session() as session:
+            found = session.execute(part).all()
+        for line, data in found:
+            yield data
+            after = line
+        if len(found) < most:
+            return
+
+
+def newest_ids(most: int = 10) -> Sequence[int]:
+    with db.session() as session:
+        return session.scalars(select(Dataset.id).order_by(Dataset.id.desc()).limit(most)).all()
+
+
+def save_columns(data_id: int, columns: list[dict[str, Any]]) -> None:
+    """Replace what is kept about the dataset's columns, all at once."""
+    shared = {"dataset_id": data_id, "updated_at": datetime.now(UTC)}
+    with db.session() as session:
+        session.execute(delete(DatasetColumn).where(DatasetColumn.dataset_id == data_id))
+        values = [{**shared, "position": n, **each} for n, each in enumerate(columns, 1)]
+        session.execute(insert(DatasetColumn), values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class JobFailedError(Exception):
     """Raised by a task at its end; both flags are shown with the task's status.
@@ -27,3 +29,12 @@ class JobFailedError(Exception):
         """The members for an answer; how often was tried matters only where a try may help."""
         exhausted = {"retries_exhausted": True} if self.retries_exhausted else {}
         return {"retryable": self.retryable, **exhausted}
+
+
+def again(task: Any, message: str, countdown: float) -> Exception:
+    """What a task raises to be tried again in so many seconds, or to end after its last try."""
+    if task.request.retries >= task.max_retries:
+        return JobFailedError(message, retryable=True, retries_exhausted=True)
+    reason = JobFailedError(message, retryable=True)
+    retry: Exception = task.retry(exc=reason, countdown=countdown, throw=False)
+    return retry

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Task, shared_task
 from flask import current_app
 
-from app.services.failures import JobFailedError
+from app.services.failures import JobFailedError, again
 
 if TYPE_CHECKING:
     from app.services.datasets import Progress
@@ -33,8 +33,7 @@ def import_csv(
     except (csvfile.BadFileError, importfolder.OutsideError) as error:
         raise JobFailedError(f"{file_path}: {error}") from error
     except OperationalError as error:
-        gone = JobFailedError("The database does not answer.", retryable=True)
-        raise self.retry(exc=gone, countdown=RETRY_DELAY) from error
+        raise again(self, "The database does not answer.", RETRY_DELAY) from error
 
 
 class Reporter:

@@ -19,7 +19,7 @@ def downgrade() -> None:
     op.drop_table("webhook_deliveries")
     for table in ("sandbox_charges", "payments"):
         op.drop_table(table)
-    for table in ("dataset_bad_rows", "dataset_rows", "datasets"):
+    for table in ("dataset_columns", "dataset_bad_rows", "dataset_rows", "datasets"):
         op.drop_table(table)
 
 
@@ -54,6 +54,19 @@ def _imports() -> None:
         sa.Column("dataset_id", sa.Integer(), sa.ForeignKey("datasets.id"), primary_key=True),
         sa.Column("line", sa.BigInteger(), primary_key=True),
         sa.Column("reason", sa.Text(), nullable=False),
+    )
+    op.create_table(
+        "dataset_columns",
+        sa.Column("dataset_id", sa.Integer(), sa.ForeignKey("datasets.id"), primary_key=True),
+        sa.Column("position", sa.Integer(), primary_key=True),
+        sa.Column("name", sa.String(300), nullable=False),
+        sa.Column("kind", sa.String(10), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("missing", sa.BigInteger(), nullable=False),
+        sa.Column("different", sa.Integer()),
+        sa.Column("outliers", sa.BigInteger(), nullable=False),
+        sa.Column("statistics", sa.JSON(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
     )
 
 
