@@ -61,11 +61,13 @@ class Line:
 
     def _first(self, permitted: list[Any]) -> socket.socket:
         refused: OSError = OSError()
-        for family, kind, protocol, _, address in permitted:
+        for tried, (family, kind, protocol, _, address) in enumerate(permitted):
             sock = socket.socket(family, kind, protocol)
             try:
-                sock.settimeout(self.left())
+                # One that doesn't answer leaves time for those after it.
+                sock.settimeout(self.left() / (len(permitted) - tried))
                 sock.connect(address)
+                sock.settimeout(self.left())
             except OSError as error:
                 sock.close()
                 refused = error

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 import tracemalloc
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
@@ -203,6 +203,28 @@ def test_of_several_addresses_only_permitted_ones_are_called(httpserver, load, m
     monkeypatch.setattr(socket, "getaddrinfo", both)
     httpserver.expect_request("/").respond_with_data("")
     assert get(f"http://both.example:{httpserver.port}/", load()).status == 200
+
+
+def test_an_address_that_never_answers_leaves_time_for_the_next(httpserver, load, monkeypatch):
+    """Such as an IPv6 one where there is no IPv6."""
+    httpserver.expect_request("/").respond_with_data("")
+    with full_server() as port:
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        found = [(*kind, ("127.0.0.1", each)) for each in (port, httpserver.port)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        assert get("http://both.example/", load(), timeout=0.6).status == 200
+
+
+@contextmanager
+def full_server():
+    """A port whose queue of connections is full, so that another gets no answer."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
 
 
 def test_no_proxy_is_taken_from_the_environment(httpserver, load, monkeypatch):
