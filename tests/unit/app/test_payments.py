@@ -12,26 +12,18 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import func, select, update
 
 from app import db, settings
-from app.models import Payment, SandboxCharge
+from app.models import Payment
 from app.services.payments import (
-    DeclinedError,
-    RejectedError,
     Terms,
-    TransientError,
-    gateways,
-    http,
     ledger,
     processing,
     terms,
 )
 from app.services.payments.sandbox import Sandbox
-from app.settings import SettingsError
 from app.tasks.payments import process_payment
 from followthrough.alerts import spool
 from tests.support import free_port
-
-ORDER = {"order_id": "A-1", "amount": "12.50", "payment_method": "success"}
-URL = "/api/process-payment"
+from tests.support.payments import ORDER, URL, charges, paid
 
 
 @pytest.fixture
@@ -55,27 +47,6 @@ def tries(monkeypatch):
         Sandbox, "charge", lambda self, terms: told.append(terms.order_id) or charge(self, terms)
     )
     return told
-
-
-def paid(client, **changes):
-    """The answer, the task's status and the payment."""
-    order = {**ORDER, **changes}
-    answer = client.post(URL, json=order)
-    assert answer.status_code == 202, answer.get_json()
-    status = client.get(answer.get_json()["status_url"]).get_json()
-    return answer.get_json(), status, client.get(f"/api/payments/{order['order_id']}").get_json()
-
-
-def charges():
-    with db.session() as session:
-        return session.scalars(select(SandboxCharge.idempotency_key)).all()
-
-
-def fields(response, status=400):
-    document = response.get_json()
-    assert response.status_code == status, document
-    assert response.mimetype == "application/problem+json"
-    return [each["field"] for each in document["errors"]]
 
 
 def test_a_payment_is_charged_and_told(client):
@@ -228,80 +199,6 @@ def test_a_task_called_with_bad_terms_fails_at_once(app):
     assert ledger.find("A-1") is None
 
 
-def test_a_missing_field_is_named(client):
-    assert fields(client.post(URL, json={})) == ["order_id", "amount"]
-
-
-OTHER_TYPES = (None, True, [], {})
-WRONG = {
-    "order_id": (*OTHER_TYPES, 1, "", "a b", "a" * 65, "../a", "-a", "ä", "a\n", "a\x00", "\ud800"),
-    "currency": (*OTHER_TYPES, 1, "", "usd", "XXX", "USDD", "\ud800"),
-    "payment_method": (*OTHER_TYPES, 1),
-    "amount": (
-        *OTHER_TYPES,
-        *("", "abc", "-1", "+1", " 1", "1e2", "1_0", "٣", "1.", ".1", "NaN", "Infinity"),
-        *(0, -1, "0.00", "12.345", 12.345, "1" * 15, 10**14, 10**4000, "0." + "0" * 5000 + "1"),
-    ),
-    "extra": (1,),
-}
-
-
-@pytest.mark.parametrize("field", WRONG)
-def test_a_wrong_field_is_named(client, field):
-    """And no payment is begun."""
-    for value in WRONG[field]:
-        assert fields(client.post(URL, json={**ORDER, field: value})) == [field], value
-    assert client.get("/api/payments/A-1").status_code == 404
-
-
-def with_number(written, **changes):
-    """The order as JSON whose amount is a number, written like this."""
-    raw = json.dumps({**ORDER, **changes, "amount": 0}).replace(
-        '"amount": 0', f'"amount": {written}'
-    )
-    return {"data": raw, "content_type": "application/json"}
-
-
-def test_no_number_makes_the_service_fail(client):
-    for written in ("NaN", "-Infinity", "1e99999999999999999999", "1e400", "1e-400", "-0.0"):
-        assert client.post(URL, **with_number(written)).status_code == 400, written
-
-
-def test_an_unknown_method_is_told_the_valid_ones(client):
-    for method in ("", "cash", "\ud800"):
-        answer = client.post(URL, json={**ORDER, "payment_method": method})
-        assert fields(answer, 422) == ["payment_method"]
-        assert all(name in answer.get_json()["detail"] for name in Sandbox.methods)
-    assert client.get("/api/payments/A-1").status_code == 404
-
-
-def test_an_unknown_order_is_not_found(client):
-    for order_id in ("none", "%00", "a%0Ab", "a" * 256, "%FF", "%ED%A0%80"):
-        assert client.get(f"/api/payments/{order_id}").status_code == 404, order_id
-
-
-def test_a_number_keeps_each_digit(client):
-    """Also those that a float has no room for."""
-    written = {
-        ("0.1", "USD"): "0.10",
-        ("99999999999999.99", "USD"): "99999999999999.99",
-        ("90071992547409.93", "EUR"): "90071992547409.93",
-        ("1.5e1", "USD"): "15.00",
-        ("1e2", "JPY"): "100",
-        ("0.001", "KWD"): "0.001",
-        ("0.0001", "CLF"): "0.0001",
-        ("12.500000", "USD"): "12.50",
-    }
-    for number, ((amount, currency), kept) in enumerate(written.items()):
-        order = with_number(amount, currency=currency, order_id=f"A-{number}")
-        assert client.post(URL, **order).status_code == 202, amount
-        assert client.get(f"/api/payments/A-{number}").get_json()["amount"] == kept
-
-
-def test_the_currency_decides_on_the_digits(client):
-    assert fields(client.post(URL, json={**ORDER, "currency": "JPY"})) == ["amount"]
-
-
 def test_the_database_adds_amounts_exactly(app):
     for number in range(3):
         ledger.opened(Terms(f"A-{number}", Decimal("90071992547.4093"), "USD", "success"), "id")
@@ -359,120 +256,3 @@ def test_the_first_of_two_processes_opens_the_payment(app):
     assert ledger._inserted(order, "first").task_id == "first"
     assert ledger._inserted(order, "second") is None
     assert ledger.opened(order, "second").task_id == "first"
-
-
-def test_the_sandbox_refuses_its_key_with_another_amount(app):
-    sandbox = Sandbox()
-    sandbox.charge(terms.checked("A-1", "1", "USD", "success"))
-    with pytest.raises(RejectedError):
-        sandbox.charge(terms.checked("A-1", "2", "USD", "success"))
-
-
-@pytest.fixture
-def over_http(make_app, httpserver):
-    app = make_app(
-        CELERY_TASK_ALWAYS_EAGER="1",
-        PAYMENT_GATEWAY="http",
-        PAYMENT_GATEWAY_URL=httpserver.url_for("/charges"),
-        PAYMENT_GATEWAY_TOKEN="t",
-        PAYMENT_METHODS="card,sepa",
-    )
-    return app.test_client()
-
-
-def test_a_charge_over_http_carries_its_key(over_http, httpserver):
-    """A try that failed and the next one are the same request, by its key."""
-    headers = {"Idempotency-Key": "A-1", "Authorization": "Bearer t"}
-    wanted = {"order_id": "A-1", "amount": "12.50", "currency": "USD", "payment_method": "sepa"}
-    expected = {"uri": "/charges", "method": "POST", "headers": headers, "json": wanted}
-    httpserver.expect_oneshot_request(**expected).respond_with_data("", 503)
-    httpserver.expect_oneshot_request(**expected).respond_with_json({"transaction_id": "t-9"}, 201)
-    _, status, payment = paid(over_http, payment_method="sepa")
-    assert status["result"]["transaction_id"] == payment["transaction_id"] == "t-9"
-    httpserver.check_assertions()
-    assert len(httpserver.log) == 2
-
-
-def test_a_rejection_over_http_fails_at_once(over_http, httpserver):
-    httpserver.expect_request("/charges").respond_with_json({"detail": "No such shop."}, 403)
-    _, status, payment = paid(over_http, payment_method="card")
-    assert status["error"] == "The gateway answered 403. No such shop."
-    assert (status["retryable"], payment["status"]) == (False, "failed")
-    assert len(httpserver.log) == 1
-
-
-def test_a_gateway_that_is_down_is_transient_and_its_address_is_kept_back(make_app):
-    app = make_app(
-        CELERY_TASK_ALWAYS_EAGER="1",
-        PAYMENT_GATEWAY="http",
-        PAYMENT_GATEWAY_URL=f"http://user:hidden@127.0.0.1:{free_port()}/",
-    )
-    _, status, payment = paid(app.test_client(), payment_method="card")
-    assert (status["retryable"], status["retries_exhausted"]) == (True, True)
-    assert payment["error"] == status["error"] == "The gateway gave no answer: ConnectionError."
-
-
-@pytest.mark.parametrize(
-    ("status", "raw", "kind"),
-    [
-        (402, b'{"detail": "No funds."}', DeclinedError),
-        (402, b"", DeclinedError),
-        (400, b"[", RejectedError),
-        (422, b"[]", RejectedError),
-        (302, b"", RejectedError),
-        (408, b"", TransientError),
-        (409, b"", TransientError),
-        (425, b"", TransientError),
-        (429, b"", TransientError),
-        (500, b"", TransientError),
-        (200, b"", TransientError),
-        (200, b"[" * 100_000, TransientError),
-        (200, b'{"transaction_id": 7}', TransientError),
-        (200, b'{"transaction_id": ""}', TransientError),
-    ],
-)
-def test_what_an_http_gateway_answers_is_told_apart(status, raw, kind):
-    with pytest.raises(kind):
-        http.transaction(status, raw)
-
-
-@pytest.mark.parametrize(
-    ("environ", "named"),
-    [
-        ({"PAYMENT_GATEWAY": "http"}, "PAYMENT_GATEWAY_URL"),
-        ({"PAYMENT_GATEWAY_URL": "ftp://a/"}, "PAYMENT_GATEWAY_URL"),
-        ({"PAYMENT_CURRENCY": "usd"}, "PAYMENT_CURRENCY"),
-        ({"PAYMENT_GATEWAY": "none"}, "sandbox"),
-        ({"PAYMENT_GATEWAY": "no.module:Gateway"}, "can't be loaded"),
-        ({"PAYMENT_GATEWAY": "app.settings:Gateway"}, "can't be loaded"),
-    ],
-)
-def test_a_wrong_setting_is_told_at_the_start(make_app, environ, named):
-    with pytest.raises(SettingsError, match=named):
-        make_app(**environ)
-
-
-def test_a_gateway_of_a_checkout_is_named_by_its_module(make_app):
-    app = make_app(PAYMENT_GATEWAY="tests.support.gateways:Holding")
-    assert type(gateways.build(app.extensions["settings"])).__name__ == "Holding"
-
-
-def test_an_installed_package_offers_a_gateway(make_app, tmp_path, monkeypatch):
-    """By an entry point, as pip writes it."""
-    package = tmp_path / "site" / "shop-1.0.dist-info"
-    package.mkdir(parents=True)
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: shop\nVersion: 1.0\n")
-    entry = "[followthrough_service.payment_gateways]\nshop = tests.support.gateways:Holding\n"
-    (package / "entry_points.txt").write_text(entry)
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    app = make_app(PAYMENT_GATEWAY="shop")
-    assert type(gateways.build(app.extensions["settings"])).__name__ == "Holding"
-
-
-def test_a_slow_gateway_is_stopped_before_redis_redelivers():
-    from app.services.broker import VISIBILITY_TIMEOUT
-    from app.tasks.payments import PAUSE
-
-    assert sum(http.TIMEOUT) < process_payment.soft_time_limit < process_payment.time_limit
-    assert process_payment.time_limit + PAUSE < VISIBILITY_TIMEOUT
-    assert set(processing.FOR_GOOD).isdisjoint({TransientError})
