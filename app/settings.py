@@ -204,6 +204,8 @@ class Settings:
             problems.append(f"PAYMENT_CURRENCY: {self.payment_currency!r} is no ISO 4217 code")
         if self.payment_gateway == "http" and not self.payment_gateway_url:
             problems.append("PAYMENT_GATEWAY_URL: not set, but PAYMENT_GATEWAY is http; set it")
+        if not self.payment_methods:
+            problems.append("PAYMENT_METHODS: names no method; name at least one")
         url = self.payment_gateway_url
         if url and urlsplit(url).scheme not in ("http", "https"):
             problems.append("PAYMENT_GATEWAY_URL: does not start with http:// or https://")

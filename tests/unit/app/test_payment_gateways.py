@@ -112,6 +112,7 @@ def test_what_an_http_gateway_answers_is_told_apart(status, raw, kind):
     [
         ({"PAYMENT_GATEWAY": "http"}, "PAYMENT_GATEWAY_URL"),
         ({"PAYMENT_GATEWAY_URL": "ftp://a/"}, "PAYMENT_GATEWAY_URL"),
+        ({"PAYMENT_METHODS": ","}, "PAYMENT_METHODS"),
         ({"PAYMENT_CURRENCY": "usd"}, "PAYMENT_CURRENCY"),
         ({"PAYMENT_GATEWAY": "none"}, "sandbox"),
         ({"PAYMENT_GATEWAY": "no.module:Gateway"}, "can't be loaded"),
