@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
@@ -281,16 +282,18 @@ def test_an_import_stopped_in_process_goes_on_where_it_was(app, folder, monkeypa
         assert rows == [n for n in range(60) if n % 7] + [60]
 
 
-def test_two_imports_of_one_file_at_once_write_each_row_once(app, folder):
-    """The second goes on from where the first has come, and the counts are right."""
+@pytest.mark.parametrize("commits", [1, 2, 99])
+def test_two_imports_of_one_file_at_once_write_each_row_once(app, folder, commits):
+    """The first goes on from where the second has come, also from its end; the counts are right."""
     path = folder / "numbers.csv"
     path.write_bytes(numbers())
-    done = []
+    others = []
 
     def other(_progress, _lines):
-        if not done:
-            done.append(1)
-            importer.run(path, path.name, 7, lambda *_: None)
+        if not others:
+            others.append(path)
+            with contextlib.suppress(Stopped):
+                importer.run(path, path.name, 7, stop_after(commits))
 
     with app.app_context():
         progress = importer.run(path, path.name, 4, other)

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from app import db
 from app.models import Dataset, DatasetColumn
-from app.services import importer, profiling
+from app.services import datasets, importer, profiling
 from app.services.profiling import Column, Numbers
 from app.tasks.processing import Reporter, process_data, progress_of
 from tests.unit.app.test_bad_input import refused
@@ -73,6 +73,13 @@ def test_a_dataset_is_processed(app):
         72,
         9690,
     )
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 6, 7])
+def test_the_rows_come_in_parts(app, most):
+    with app.app_context():
+        names = [row["name"] for row in datasets.rows(1, most)]
+    assert names == ["Ada", "Grace", "Edsger", "Barbara", "Alan", "Methuselah"]
 
 
 def test_processing_again_replaces_what_was_found(app):
