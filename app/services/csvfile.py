@@ -15,6 +15,8 @@ DELIMITERS = ",;\t|"
 MOST_COLUMNS = 1000
 LONGEST_NAME = 255  # characters of a column's name
 LONGEST_ROW = 1024**2  # characters; a longer one is a bad row, so that memory stays bounded
+# What is tried at least after rows that took others along: see Lines.tighten.
+SHORTEST_LIMIT = 16 * 1024
 
 _MARKS = {
     b"\xef\xbb\xbf": "utf-8",
@@ -153,6 +155,7 @@ class Lines:
         # from its neighbours, and each character still has the length that it has in the file.
         self._errors = "surrogatepass" if encoding in _WIDE else "surrogateescape"
         self._text: io.TextIOWrapper | None = None
+        self.limit = LONGEST_ROW
         self.go(place)
 
     def let_go(self) -> None:
@@ -173,7 +176,16 @@ class Lines:
         return Place(self._offset, self._line)
 
     def begin_row(self) -> None:
+        """Start counting; what the row before took is allowed for the next ones again."""
+        self.limit = min(LONGEST_ROW, self.limit + self._row)
         self._row = 0
+
+    def tighten(self) -> None:
+        """Look less far for the end of a row, after one that had none.
+
+        A file of open quotes would else be read from each of its lines on, again and again.
+        """
+        self.limit = max(SHORTEST_LIMIT, self.limit // 2)
 
     def __iter__(self) -> Lines:
         return self
@@ -184,8 +196,8 @@ class Lines:
             raise StopIteration
         self._line += 1
         self._row += len(line)
-        if self._row >= LONGEST_ROW:
-            raise TooLongError
+        if self._row >= self.limit:
+            raise TooLongError(f"The row is longer than {self.limit} characters.")
         return line
 
     def skip_line(self) -> None:
@@ -225,6 +237,7 @@ def records(lines: Lines, delimiter: str) -> Iterator[Record]:
             # A quote that nobody closed has taken the rows after it along.
             lines.go(start)
             lines.skip_line()
+            lines.tighten()
             reader = csv.reader(lines, delimiter=delimiter, strict=True)
         else:
             if fields:
@@ -233,5 +246,5 @@ def records(lines: Lines, delimiter: str) -> Iterator[Record]:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, TooLongError):
-        return f"The row is longer than {LONGEST_ROW} characters."
+        return str(error)
     return f"The row is no CSV: {error}."

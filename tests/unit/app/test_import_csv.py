@@ -203,6 +203,26 @@ def test_a_row_without_end_is_bad_alone():
     assert rows == [["1", "2"], [], ["4", "5"]]
 
 
+def test_a_file_of_open_quotes_is_not_read_again_from_each_line(monkeypatch):
+    """The characters read stay in proportion to the file, however its quotes are placed."""
+    read_lines = []
+    real = csvfile.Lines._read
+
+    def counted(lines):
+        text = real(lines)
+        read_lines.append(len(text))
+        return text
+
+    monkeypatch.setattr(csvfile.Lines, "_read", counted)
+    monkeypatch.setattr(csvfile, "LONGEST_ROW", 10_000)
+    monkeypatch.setattr(csvfile, "SHORTEST_LIMIT", 100)
+    content = b"a,b,c\n" + b'a",x,"c\n' * 3000 + b"1,2,3\n"
+    rows, _ = read(content)
+    assert len(rows) == 3001
+    assert rows[-1] == ["1", "2", "3"]
+    assert sum(read_lines) < 20 * len(content)
+
+
 def test_one_column_needs_no_delimiter(app):
     assert cells(app, b"name\nAda\nGrace\n") == [["Ada"], ["Grace"]]
 
