@@ -54,8 +54,9 @@ test-browser: setup-dev ## The pages in a real Chromium
 test-wheel: setup-dev ## The kit's wheel in a project of its own
 	@$(PYTEST) -m wheel
 
-bench: setup-dev ## Measure: start, stop, idle cost, and what kills do
+bench: setup-dev ## Measure: start, stop, idle cost, imports, and what kills do
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.footprint
+	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.imports
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.kills
 
 lint: setup-dev ## ruff, mypy and import-linter

@@ -11,6 +11,7 @@ from celery import Celery, Task
 from celery.exceptions import CPendingDeprecationWarning
 
 import followthrough
+from app import queues, tasks
 from app.schedule import SCHEDULE
 from app.services import broker, redelivery
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from app import Role
     from app.settings import Settings
-
-TASK_MODULES = ("app.tasks.email", "app.tasks.upkeep")
 
 _FORMAT = {
     # Pickle and YAML messages can run code; they are refused.
@@ -53,7 +52,7 @@ def celery_init_app(app: Flask, *, role: Role = "web") -> Celery:
     """Make the Celery app of a Flask app; its tasks run in the application context."""
     settings: Settings = app.extensions["settings"]
     celery = Celery(
-        "app", task_cls=_task_class(app), amqp=broker.amqp(role), include=list(TASK_MODULES)
+        "app", task_cls=_task_class(app), amqp=broker.amqp(role), include=tasks.modules()
     )
     celery.conf.update(_config(settings, role))
     redelivery.install()
@@ -109,6 +108,7 @@ def _config(settings: Settings, role: Role) -> dict[str, Any]:
     return {
         **_FORMAT,
         **_EXECUTION,
+        **queues.config(),
         **broker.config(settings, role),
         "task_compression": "gzip" if settings.env == "production" else None,
         "task_always_eager": settings.task_always_eager,

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.services import addresses
+from app.services.payments import currencies
 from followthrough import settings as kit
 from followthrough.settings import Row, SettingsError, port_problems, setting, without_password
 
@@ -36,8 +38,27 @@ def _result_backend(values: Mapping[str, Any], _env: Mapping[str, str]) -> str:
     return str(values["broker_url"])
 
 
+def _import_dir(values: Mapping[str, Any], _env: Mapping[str, str]) -> Path:
+    return Path(values["state_dir"]) / "imports"
+
+
+def _outgoing_allowed(values: Mapping[str, Any], _env: Mapping[str, str]) -> tuple[str, ...]:
+    return () if values["env"] == "production" else addresses.LOCAL
+
+
 def _smtp_url(values: Mapping[str, Any], _env: Mapping[str, str]) -> str:
     return f"smtp://127.0.0.1:{values['mail_port']}"
+
+
+def _unfit(secret: str) -> str | None:
+    # Here, so that programs which only need the settings stay small.
+    from followthrough.alerts.notifiers.webhook import parse_secret  # noqa: PLC0415
+
+    try:
+        parse_secret(secret)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True)
@@ -87,10 +108,53 @@ class Settings:
     max_content_length: int = setting(
         "MAX_CONTENT_LENGTH", 1024**2, "Largest request body in bytes.", minimum=1
     )
+    outgoing_allowed: tuple[str, ...] = setting(
+        "OUTGOING_ALLOWED",
+        _outgoing_allowed,
+        "Private networks and hosts that outgoing calls may reach; default: in production none.",
+    )
+    outgoing_ca_file: Path | None = setting(
+        "OUTGOING_CA_FILE", None, "Certificates that outgoing calls trust; default: certifi's."
+    )
+    webhook_secret: str | None = setting(
+        "WEBHOOK_SECRET",
+        None,
+        "Standard Webhooks secret (whsec_...) that signs webhooks; two with a space while renewed.",
+        secret=True,
+    )
+    import_dir: Path = setting(
+        "IMPORT_DIR", _import_dir, "Folder of the files that may be imported by their path."
+    )
+    import_max_bytes: int = setting(
+        "IMPORT_MAX_BYTES", 200 * 1024**2, "Largest file in bytes that may be uploaded for import."
+    )
+    payment_currency: str = setting(
+        "PAYMENT_CURRENCY", "USD", "ISO 4217 code of a payment whose currency is not given."
+    )
+    payment_gateway: str = setting(
+        "PAYMENT_GATEWAY",
+        "sandbox",
+        "Who takes payments: sandbox, http, an entry point, or module:factory of your own.",
+    )
+    payment_gateway_url: str | None = setting(
+        "PAYMENT_GATEWAY_URL", None, "Address the http gateway posts charges to."
+    )
+    payment_gateway_token: str | None = setting(
+        "PAYMENT_GATEWAY_TOKEN", None, "Bearer token for the http gateway.", secret=True
+    )
+    payment_methods: tuple[str, ...] = setting(
+        "PAYMENT_METHODS", ("card",), "Methods the http gateway takes; the first is the default."
+    )
 
     def problems(self) -> list[str]:
         """Contradictions between the settings, one sentence each."""
-        return [*self._port_problems(), *self._production_problems(), *self._url_problems()]
+        return [
+            *self._port_problems(),
+            *self._production_problems(),
+            *self._url_problems(),
+            *self._payment_problems(),
+            *self._outgoing_problems(),
+        ]
 
     def _port_problems(self) -> list[str]:
         return port_problems(
@@ -128,6 +192,28 @@ class Settings:
             for env, (url, schemes) in urls.items()
             if (problem := _url_problem(url, schemes))
         ]
+
+    def _outgoing_problems(self) -> list[str]:
+        wrong = addresses.problems(self.outgoing_allowed)
+        problems = [f"OUTGOING_ALLOWED: {each}" for each in wrong]
+        if self.outgoing_ca_file and not self.outgoing_ca_file.is_file():
+            problems.append(f"OUTGOING_CA_FILE: {self.outgoing_ca_file} is no file")
+        if self.webhook_secret and (unfit := _unfit(self.webhook_secret)):
+            problems.append(f"WEBHOOK_SECRET: {unfit}")
+        return problems
+
+    def _payment_problems(self) -> list[str]:
+        problems = []
+        if self.payment_currency not in currencies.DIGITS:
+            problems.append(f"PAYMENT_CURRENCY: {self.payment_currency!r} is no ISO 4217 code")
+        if self.payment_gateway == "http" and not self.payment_gateway_url:
+            problems.append("PAYMENT_GATEWAY_URL: not set, but PAYMENT_GATEWAY is http; set it")
+        if not self.payment_methods:
+            problems.append("PAYMENT_METHODS: names no method; name at least one")
+        url = self.payment_gateway_url
+        if url and urlsplit(url).scheme not in ("http", "https"):
+            problems.append("PAYMENT_GATEWAY_URL: does not start with http:// or https://")
+        return problems
 
 
 def _url_problem(url: str, schemes: tuple[str, ...]) -> str | None:

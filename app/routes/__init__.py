@@ -1,12 +1,16 @@
-"""The API: a blueprint a topic."""
+"""The API: a blueprint a topic, in a module of its own."""
 
 from __future__ import annotations
 
-from flask import Flask
+from importlib import import_module
+from pkgutil import iter_modules
 
-from app.routes import email, health, tasks
+from flask import Flask
 
 
 def init_app(app: Flask) -> None:
-    for module in (email, tasks, health):
-        app.register_blueprint(module.blueprint, url_prefix="/api")
+    """Register the `blueprint` of each module here."""
+    for found in iter_modules(__path__):
+        module = import_module(f"{__name__}.{found.name}")
+        if blueprint := getattr(module, "blueprint", None):
+            app.register_blueprint(blueprint, url_prefix="/api")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from decimal import InvalidOperation
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from flask import request
@@ -33,18 +35,23 @@ class Body(BaseModel):
 T = TypeVar("T", bound=Body)
 
 
-def read(model: type[T]) -> T:
-    """The request's body as `model`.
+def read(model: type[T], *, parse_float: Callable[[str], Any] = float) -> T:
+    """The request's body as `model`; `parse_float` makes a number of one with a point or exponent.
 
     Raises UnsupportedMediaType, BadRequest if it isn't JSON, InvalidError naming each wrong field.
     """
     if not request.is_json:
         raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
-    document = _parsed(_raw())
+    document = _parsed(_raw(), parse_float)
     if not isinstance(document, dict):
         raise BadRequest("The body must be a JSON object.")
+    return checked(model, document)
+
+
+def checked(model: type[T], fields: dict[str, Any]) -> T:
+    """The fields as `model`; raises InvalidError naming each wrong one."""
     try:
-        return model.model_validate(document)
+        return model.model_validate(fields)
     except ValidationError as error:
         raise InvalidError([_wrong(each) for each in error.errors()]) from None
 
@@ -62,13 +69,20 @@ def _wrong(error: Any) -> tuple[str, str]:
     return ".".join(map(str, error["loc"])), str(error["msg"]).removeprefix("Value error, ")
 
 
-def _parsed(raw: bytes) -> Any:
+def _parsed(raw: bytes, parse_float: Callable[[str], Any]) -> Any:
     try:
         # In this order a body that isn't UTF-8 is told apart, and no byte order mark is guessed.
         text = raw.decode()
-        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_without_duplicates)
+        return json.loads(
+            text,
+            parse_float=parse_float,
+            parse_constant=_no_number,
+            object_pairs_hook=_without_duplicates,
+        )
     except RecursionError:
         raise BadRequest("The JSON is nested too deeply.") from None
+    except InvalidOperation:
+        raise BadRequest("A number's exponent is out of range.") from None
     except ValueError as error:
         # Of a number with thousands of digits Python says how to lift its limit.
         told = "a number is too long" if "int_max_str_digits" in str(error) else error

@@ -6,12 +6,11 @@ import unicodedata
 from typing import Annotated
 
 from email_validator import EmailNotValidError, validate_email
-from flask import Blueprint, Response, jsonify, url_for
-from opentelemetry import trace
+from flask import Blueprint, Response
 from pydantic import AfterValidator, StringConstraints
 
 from app import registry
-from app.routes import body
+from app.routes import answers, body
 from app.tasks.email import send_email
 
 blueprint = Blueprint("email", __name__)
@@ -60,19 +59,4 @@ def queue_email() -> Response:
     """Queue one mail."""
     mail = body.read(Mail)
     result = registry.publish(send_email.s(**mail.model_dump()))
-    return accepted("Email queued for delivery", result.id)
-
-
-def accepted(message: str, task_id: str) -> Response:
-    """The answer to a job that was taken: where to ask for it, and the trace that follows it."""
-    status_url = url_for("tasks.status", task_id=task_id)
-    context = trace.get_current_span().get_span_context()
-    response = jsonify(
-        message=message,
-        task_id=task_id,
-        trace_id=trace.format_trace_id(context.trace_id) if context.is_valid else None,
-        status_url=status_url,
-    )
-    response.status_code = 202
-    response.location = status_url
-    return response
+    return answers.accepted("Email queued for delivery", result.id)

@@ -41,7 +41,8 @@ def status(task_id: str) -> dict[str, Any]:
     answer = {"task_id": task_id, "state": state, "status": STATUS.get(state, f"Task is {state}")}
     if member := MEMBER.get(state):
         answer[member] = str(value) if isinstance(value, BaseException) else value
-    return answer
+    # Such as whether the same job may succeed later.
+    return {**answer, **getattr(value, "details", {})}
 
 
 def _is_fresh(task_id: str) -> bool:

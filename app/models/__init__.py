@@ -1,0 +1,21 @@
+"""The tables of the service, a module a family; all are imported so that migrations see them."""
+
+from __future__ import annotations
+
+from app.models.base import Base
+from app.models.imports import Dataset, DatasetBadRow, DatasetColumn, DatasetRow
+from app.models.payments import Payment, SandboxCharge
+from app.models.tasks import TaskRecord
+from app.models.webhooks import WebhookDelivery
+
+__all__ = [
+    "Base",
+    "Dataset",
+    "DatasetBadRow",
+    "DatasetColumn",
+    "DatasetRow",
+    "Payment",
+    "SandboxCharge",
+    "TaskRecord",
+    "WebhookDelivery",
+]

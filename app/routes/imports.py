@@ -1,0 +1,118 @@
+"""Importing CSV files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Annotated, TypeVar
+
+from flask import Blueprint, Response, current_app, request
+from pydantic import Field, StringConstraints
+from werkzeug.datastructures import FileStorage
+from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
+
+from app import registry
+from app.errors import InvalidError
+from app.routes import answers, body
+from app.services import csvfile, importfolder
+from app.tasks.imports import CHUNK_SIZE, import_csv
+
+blueprint = Blueprint("imports", __name__)
+
+LARGEST_CHUNK = 10_000  # rows
+LONGEST_PATH = 1024  # characters
+LONGEST_NAME = 255  # characters, as in the table
+FORM = 64 * 1024  # bytes around an uploaded file: its header and the other fields
+DIGITS = 9
+
+T = TypeVar("T")
+ChunkSize = Annotated[int, Field(ge=1, le=LARGEST_CHUNK)]
+
+
+class Options(body.Body):
+    chunk_size: ChunkSize = CHUNK_SIZE
+
+
+class File(Options):
+    file_path: Annotated[body.Text, StringConstraints(min_length=1, max_length=LONGEST_PATH)]
+
+
+@blueprint.post("/import-csv")
+def queue_import() -> Response:
+    """Queue the import of an uploaded file, or of one in the import folder."""
+    if request.mimetype == "multipart/form-data":
+        path, name, size = _uploaded()
+    else:
+        path, name, size = _in_folder()
+    result = registry.publish(import_csv.s(path, chunk_size=size, name=name))
+    return answers.accepted("CSV import queued", result.id)
+
+
+def _folder() -> Path:
+    folder: Path = current_app.extensions["settings"].import_dir
+    return folder
+
+
+def _in_folder() -> tuple[str, str, int]:
+    wanted = body.read(File)
+    path = _named("file_path", lambda: importfolder.find(_folder(), wanted.file_path))
+    with path.open("rb") as file:
+        _named("file_path", lambda: csvfile.layout(file))
+    inside = str(path.relative_to(_folder().resolve()))
+    return inside, inside[-LONGEST_NAME:], wanted.chunk_size
+
+
+def _uploaded() -> tuple[str, str, int]:
+    largest = current_app.extensions["settings"].import_max_bytes
+    if request.content_length is None:
+        raise LengthRequired("An upload needs the header Content-Length.")
+    request.max_content_length = largest + FORM
+    options = _options()
+    upload = _one_file()
+    stream: IO[bytes] = upload.stream
+    if _size(stream) > largest:
+        raise RequestEntityTooLarge
+    _named("file", lambda: csvfile.layout(stream))
+    stream.seek(0)
+    return importfolder.save(stream, _folder()), display_name(upload.filename), options.chunk_size
+
+
+def _options() -> Options:
+    fields = {name: _single(name, values) for name, values in request.form.lists()}
+    return body.checked(Options, fields)
+
+
+def _single(name: str, values: list[str]) -> int | str:
+    if len(values) > 1:
+        raise InvalidError([(name, "Is given twice.")])
+    text = values[0]
+    # A form has only texts; what is no number is refused by the model.
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else text
+
+
+def _one_file() -> FileStorage:
+    for field in request.files:
+        if field != "file":
+            raise InvalidError([(field, "Extra inputs are not permitted")])
+    uploads = request.files.getlist("file")
+    if len(uploads) != 1 or not uploads[0].filename:
+        raise InvalidError([("file", "Exactly one file is required.")])
+    return uploads[0]
+
+
+def _size(stream: IO[bytes]) -> int:
+    return stream.seek(0, 2)
+
+
+def _named(field: str, check: Callable[[], T]) -> T:
+    """What `check` gives; a file that it refuses is refused under this field's name."""
+    try:
+        return check()
+    except (importfolder.OutsideError, csvfile.BadFileError) as error:
+        raise InvalidError([(field, str(error))]) from None
+
+
+def display_name(filename: str | None) -> str:
+    """An upload's name as people see it; it is never used as a path."""
+    last = (filename or "").replace("\\", "/").rpartition("/")[2]
+    return "".join(c for c in last if c.isprintable())[:LONGEST_NAME] or "upload"
