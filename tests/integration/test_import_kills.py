@@ -107,7 +107,7 @@ def test_a_worker_s_killed_process_is_followed_by_one_that_goes_on(tmp_path):
     """kill -9 in the middle of a real task: its message runs again, from the committed chunk."""
     state = tmp_path / "state"
     (state / "imports").mkdir(parents=True)
-    rows = 15_000
+    rows = 6_000
     content = "id,text\n" + "".join(f"{n},some text {n}\n" for n in range(rows))
     (state / "imports" / "numbers.csv").write_text(content)
     with redis_server(tmp_path, port=free_port()) as (_, url):
