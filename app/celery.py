@@ -11,7 +11,7 @@ from celery import Celery, Task
 from celery.exceptions import CPendingDeprecationWarning
 
 import followthrough
-from app import queues, tasks
+from app import tasks
 from app.schedule import SCHEDULE
 from app.services import broker, redelivery
 
@@ -108,7 +108,6 @@ def _config(settings: Settings, role: Role) -> dict[str, Any]:
     return {
         **_FORMAT,
         **_EXECUTION,
-        **queues.config(),
         **broker.config(settings, role),
         "task_compression": "gzip" if settings.env == "production" else None,
         "task_always_eager": settings.task_always_eager,
