@@ -20,7 +20,7 @@ def service(tmp_path_factory):
     with redis_server(directory) as (_, url):
         parts = Parts(directory, url)
         app = create_app(settings.load({"APP_ENV": "testing", **parts.env}))
-        with app.app_context(), parts.worker("-c", "1", "-Q", "default"):
+        with app.app_context(), parts.worker("-c", "1"):
             yield app.test_client()
 
 

@@ -35,7 +35,7 @@ def test_a_process_killed_between_charge_and_note_charges_once(tmp_path):
         parts = Parts(tmp_path, url, {"PAYMENT_GATEWAY": "tests.support.gateways:Holding"})
         app = create_app(settings.load({"APP_ENV": "testing", **parts.env}))
         client = app.test_client()
-        with app.app_context(), parts.worker("-c", "1", "-Q", "high_priority"):
+        with app.app_context(), parts.worker("-c", "1"):
             task_id = client.post("/api/process-payment", json=ORDER).get_json()["task_id"]
             pid = held(tmp_path, 1)
             (first,) = charges()
