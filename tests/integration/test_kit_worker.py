@@ -136,8 +136,9 @@ def test_failure_is_one_line_with_its_traceback_one_count_and_one_alert(worker: 
     assert (line["event"], line["error_type"]) == ("task.failed", "ValueError")
     assert "it broke" in line["exception"]
     assert "raise ValueError" in line["exception"]
-    assert worker.counted("kit.fail") == {("failure", "ValueError"): 1}
-    assert [alert["trace_id"] for alert in worker.alerts(task_id)] == [TRACE]
+    wait_for(lambda: worker.counted("kit.fail") == {("failure", "ValueError"): 1}, "the count")
+    (alert,) = wait_for(lambda: worker.alerts(task_id), "the alert is written")
+    assert alert["trace_id"] == TRACE
 
 
 def test_retry_is_one_line_for_each_attempt(worker: Worker) -> None:
@@ -146,7 +147,10 @@ def test_retry_is_one_line_for_each_attempt(worker: Worker) -> None:
     # The other pool process may be done with the next attempt before this one says so.
     found = {line["event"]: line.get("error_type") for line in worker.ends(task_id)}
     assert found == {"task.retried": "KeyError", "task.succeeded": None}
-    assert worker.counted("kit.retry") == {("retry", "KeyError"): 1, ("success", ""): 1}
+    wait_for(
+        lambda: worker.counted("kit.retry") == {("retry", "KeyError"): 1, ("success", ""): 1},
+        "the count",
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,8 +173,9 @@ def test_each_end_is_one_line_and_one_count(
     line = worker.end(task_id)
     assert (line["event"], line["task"], line["trace_id"]) == (event, task, TRACE)
     assert line["duration"] is not None
-    assert worker.counted(task) == {outcome: 1}
+    wait_for(lambda: worker.counted(task) == {outcome: 1}, "the count")
     if task in ("kit.kill", "kit.hard"):
+        wait_for(lambda: worker.alerts(task_id), "the alert is written")
         assert len(worker.alerts(task_id)) == 1
 
 
@@ -189,7 +194,7 @@ def test_a_killed_task_that_runs_again_is_one_line_for_each_attempt(
     worker.end(task_id, count=2)
     assert {line["event"] for line in worker.ends(task_id)} == {event, "task.succeeded"}
     assert {line["trace_id"] for line in worker.ends(task_id)} == {TRACE}
-    assert worker.counted(task) == {outcome: 1, ("success", ""): 1}
+    wait_for(lambda: worker.counted(task) == {outcome: 1, ("success", ""): 1}, "the count")
 
 
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
@@ -202,7 +207,7 @@ def test_a_revoked_running_task_is_one_line_and_one_count(worker: Worker, signal
     result.revoke(terminate=True, signal=signal)
     line = worker.end(task_id)
     assert (line["event"], line["trace_id"]) == ("task.revoked", TRACE)
-    assert worker.counted("kit.wait") == {("revoked", ""): before + 1}
+    wait_for(lambda: worker.counted("kit.wait") == {("revoked", ""): before + 1}, "the count")
 
 
 def test_a_task_revoked_before_it_starts_is_one_line(worker: Worker) -> None:
