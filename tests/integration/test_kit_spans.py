@@ -73,13 +73,12 @@ def test_a_collector_that_does_not_answer_delays_no_exit(tmp_path: Path, kind: s
         spans.hanging = True
         endpoint = spans.endpoint if kind == "hanging" else f"http://127.0.0.1:{free_port()}"
         elapsed = _exit_time(tmp_path, endpoint)
-        # Ours wait 1.5 s at most; the rest is room for a loaded machine.
-        assert elapsed < 4.0
+        assert elapsed < (2.0 if kind == "hanging" else 0.5)
 
 
 def test_a_collector_that_answers_gets_the_last_span_at_exit(tmp_path: Path) -> None:
     with collector() as spans:
-        assert _exit_time(tmp_path, spans.endpoint) < 4.0
+        assert _exit_time(tmp_path, spans.endpoint) < 2.0
         assert len(spans.named("last")) == 1
         assert spans.services == {"exiting"}
 
@@ -107,9 +106,8 @@ def test_a_worker_stops_in_time_without_a_collector(tmp_path: Path, broker: str,
             before = time.monotonic()
             program.signal(signal.SIGTERM)
             program.wait()
-            # Billiard takes about a second of its own, ours are at most 1 s and 1.5 s; the rest is
-            # room for a loaded machine. The stock exporter takes over ten.
-            assert time.monotonic() - before < 8.0
+            # Billiard takes about a second of its own; ours are at most 1 s and 1.5 s.
+            assert time.monotonic() - before < 5.0
 
 
 def test_a_fork_with_an_open_collector_connection_mixes_nothing(tmp_path: Path) -> None:
