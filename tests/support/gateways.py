@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 from app.services.payments.sandbox import Sandbox
+from tests.support import wait_for
 from tests.support.jobs import note
 
 
@@ -19,6 +19,5 @@ class Holding(Sandbox):
     def charge(self, terms):
         transaction_id = super().charge(terms)
         note(str(self.directory), "held", os.getpid())
-        while not (self.directory / "go").exists():
-            time.sleep(0.02)
+        wait_for((self.directory / "go").exists, "the test lets go", 60)
         return transaction_id

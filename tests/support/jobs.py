@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 from celery import shared_task
+
+from tests.support import wait_for
 
 
 def note(directory: str, name: str, line: object) -> None:
@@ -33,8 +34,7 @@ def step(self, _before=None, *, directory):
 def hold(self, *, directory):
     """Note the process, then run until the file `go` is there."""
     note(directory, "held", os.getpid())
-    while not (Path(directory) / "go").exists():
-        time.sleep(0.02)
+    wait_for((Path(directory) / "go").exists, "the test lets go", 60)
     note(directory, "ran", self.request.id)
     return "held"
 
