@@ -19,10 +19,11 @@ READY = "import os, pathlib; pathlib.Path(os.environ['FOLLOWTHROUGH_READY_FILE']
 SLEEP = "import time; time.sleep(60)"
 OBEDIENT = (sys.executable, "-c", SLEEP)
 # Says ready after it ignores SIGTERM, so that a test can't signal it too early.
+# A shell leaves SIGQUIT ignored in what it starts in the background; Celery takes it all the same.
 STUBBORN = (
     sys.executable,
     "-c",
-    f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {READY}; {SLEEP}",
+    f"from signal import *; signal(SIGQUIT, SIG_DFL); signal(SIGTERM, SIG_IGN); {READY}; {SLEEP}",
 )
 
 
