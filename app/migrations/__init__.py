@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 # Known here so that a process with an up-to-date database need not load Alembic.
-HEAD = "0002"
+HEAD = "0003"
 LOCK = 7_204_291
 
 logger = logging.getLogger(__name__)
