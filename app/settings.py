@@ -42,6 +42,10 @@ def _import_dir(values: Mapping[str, Any], _env: Mapping[str, str]) -> Path:
     return Path(values["state_dir"]) / "imports"
 
 
+def _files_dir(values: Mapping[str, Any], _env: Mapping[str, str]) -> Path:
+    return Path(values["state_dir"]) / "files"
+
+
 def _outgoing_allowed(values: Mapping[str, Any], _env: Mapping[str, str]) -> tuple[str, ...]:
     return () if values["env"] == "production" else addresses.LOCAL
 
@@ -127,6 +131,9 @@ class Settings:
     )
     import_max_bytes: int = setting(
         "IMPORT_MAX_BYTES", 200 * 1024**2, "Largest file in bytes that may be uploaded for import."
+    )
+    files_dir: Path = setting(
+        "FILES_DIR", _files_dir, "Folder of the files the service makes: reports, thumbnails."
     )
     payment_currency: str = setting(
         "PAYMENT_CURRENCY", "USD", "ISO 4217 code of a payment whose currency is not given."

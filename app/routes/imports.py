@@ -15,6 +15,7 @@ from app import registry
 from app.errors import InvalidError
 from app.routes import answers, body
 from app.services import csvfile, importfolder
+from app.services.files import OutsideError
 from app.tasks.imports import CHUNK_SIZE, import_csv
 
 blueprint = Blueprint("imports", __name__)
@@ -108,7 +109,7 @@ def _named(field: str, check: Callable[[], T]) -> T:
     """What `check` gives; a file that it refuses is refused under this field's name."""
     try:
         return check()
-    except (importfolder.OutsideError, csvfile.BadFileError) as error:
+    except (OutsideError, csvfile.BadFileError) as error:
         raise InvalidError([(field, str(error))]) from None
 
 

@@ -25,12 +25,13 @@ def import_csv(
     from sqlalchemy.exc import OperationalError  # noqa: PLC0415
 
     from app.services import csvfile, importer, importfolder  # noqa: PLC0415
+    from app.services.files import OutsideError  # noqa: PLC0415
 
     try:
         path = importfolder.find(current_app.extensions["settings"].import_dir, file_path)
         progress = importer.run(path, name or file_path, chunk_size, Reporter(self).committed)
         return result(progress)
-    except (csvfile.BadFileError, importfolder.OutsideError) as error:
+    except (csvfile.BadFileError, OutsideError) as error:
         raise JobFailedError(f"{file_path}: {error}") from error
     except OperationalError as error:
         raise again(self, "The database does not answer.", RETRY_DELAY) from error

@@ -14,6 +14,7 @@ from sqlalchemy import delete, select
 from app import create_app, db, settings
 from app.models import Dataset, DatasetBadRow, DatasetRow
 from app.services import csvfile, datasets, importer, importfolder
+from app.services.files import OutsideError
 from app.tasks.imports import import_csv, progress_of
 from tests.unit.app.test_bad_input import refused
 
@@ -372,7 +373,7 @@ def test_a_path_outside_the_folder_is_refused(app, folder, path):
     (folder / "link.csv").symlink_to(folder.parent / "secret.csv")
     (folder / "d").symlink_to(folder.parent)
     assert wrong_fields(app.test_client().post(URL, json={"file_path": path})) == ["file_path"]
-    with pytest.raises(importfolder.OutsideError):
+    with pytest.raises(OutsideError):
         importfolder.find(folder, path)
 
 
