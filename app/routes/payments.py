@@ -112,7 +112,7 @@ def _was_stopped(task_id: str) -> bool:
 
 def _publish(terms: Terms, task_id: str) -> None:
     signature = tasks.process_payment.s(
-        terms.order_id, str(terms.amount), terms.currency, terms.method
+        terms.order_id, str(terms.amount), terms.method, terms.currency
     )
     try:
         registry.publish(signature.set(task_id=task_id))

@@ -26,7 +26,7 @@ def queue_processing(data_id: int) -> Response:
     if data_id > LARGEST_ID or not _exists(data_id):
         abort(404, f"No dataset has the id {str(data_id)[:20]}; {_known()}.")
     result = registry.publish(process_data.s(data_id))
-    return answers.accepted("Data processing queued", result.id)
+    return answers.accepted("Data processing started", result.id)
 
 
 def _exists(data_id: int) -> bool:

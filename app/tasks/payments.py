@@ -31,15 +31,15 @@ def process_payment(
     self: Task,
     order_id: str,
     amount: str,
-    currency: str | None = None,
     payment_method: str | None = None,
+    currency: str | None = None,
 ) -> dict[str, Any]:
     """Charge an order once, however often this runs; a refusal fails at once and for good."""
     # Only the pool process that runs it loads SQLAlchemy.
     from app.services.payments import processing  # noqa: PLC0415
 
     try:
-        terms = with_defaults(order_id, amount, currency, payment_method)
+        terms = with_defaults(order_id, amount, payment_method, currency)
         transaction_id = processing.pay(terms, self.request.id, gateway())
     except processing.FOR_GOOD as error:
         raise JobFailedError(str(error)) from error
@@ -58,7 +58,7 @@ def _reason(error: Exception) -> str:
 
 def result(terms: Terms, transaction_id: str) -> dict[str, Any]:
     return {
-        "status": "completed",
+        "status": "success",
         "order_id": terms.order_id,
         # As text: JSON's readers make floats of numbers.
         "amount": str(terms.amount),
@@ -71,7 +71,7 @@ def gateway() -> Gateway:
 
 
 def with_defaults(
-    order_id: str, amount: object, currency: str | None = None, payment_method: str | None = None
+    order_id: str, amount: object, payment_method: str | None = None, currency: str | None = None
 ) -> Terms:
     """The terms, checked; what isn't given is the setting's and the gateway's first method."""
     settings: Settings = current_app.extensions["settings"]

@@ -33,3 +33,16 @@ def make_app(tmp_path):
 @pytest.fixture
 def client(make_app):
     return make_app().test_client()
+
+
+@pytest.fixture
+def eager_app(make_app):
+    """Its tasks run within the request that queues them; the test is in its context."""
+    app = make_app(CELERY_TASK_ALWAYS_EAGER="1")
+    with app.app_context():
+        yield app
+
+
+@pytest.fixture
+def eager(eager_app):
+    return eager_app.test_client()

@@ -20,19 +20,7 @@ from tests.support import free_port
 from tests.support.payments import paid
 
 
-@pytest.fixture
-def app(make_app):
-    app = make_app(CELERY_TASK_ALWAYS_EAGER="1")
-    with app.app_context():
-        yield app
-
-
-@pytest.fixture
-def client(app):
-    return app.test_client()
-
-
-def test_the_sandbox_refuses_its_key_with_another_amount(app):
+def test_the_sandbox_refuses_its_key_with_another_amount(eager_app):
     sandbox = Sandbox()
     sandbox.charge(terms.checked("A-1", "1", "USD", "success"))
     with pytest.raises(RejectedError):

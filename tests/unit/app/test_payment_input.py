@@ -10,20 +10,8 @@ from app.services.payments.sandbox import Sandbox
 from tests.support.payments import ORDER, URL, fields
 
 
-@pytest.fixture
-def app(make_app):
-    app = make_app(CELERY_TASK_ALWAYS_EAGER="1")
-    with app.app_context():
-        yield app
-
-
-@pytest.fixture
-def client(app):
-    return app.test_client()
-
-
-def test_a_missing_field_is_named(client):
-    assert fields(client.post(URL, json={})) == ["order_id", "amount"]
+def test_a_missing_field_is_named(eager):
+    assert fields(eager.post(URL, json={})) == ["order_id", "amount"]
 
 
 OTHER_TYPES = (None, True, [], {})
@@ -41,11 +29,11 @@ WRONG = {
 
 
 @pytest.mark.parametrize("field", WRONG)
-def test_a_wrong_field_is_named(client, field):
+def test_a_wrong_field_is_named(eager, field):
     """And no payment is begun."""
     for value in WRONG[field]:
-        assert fields(client.post(URL, json={**ORDER, field: value})) == [field], value
-    assert client.get("/api/payments/A-1").status_code == 404
+        assert fields(eager.post(URL, json={**ORDER, field: value})) == [field], value
+    assert eager.get("/api/payments/A-1").status_code == 404
 
 
 def with_number(written, **changes):
@@ -56,25 +44,25 @@ def with_number(written, **changes):
     return {"data": raw, "content_type": "application/json"}
 
 
-def test_no_number_makes_the_service_fail(client):
+def test_no_number_makes_the_service_fail(eager):
     for written in ("NaN", "-Infinity", "1e99999999999999999999", "1e400", "1e-400", "-0.0"):
-        assert client.post(URL, **with_number(written)).status_code == 400, written
+        assert eager.post(URL, **with_number(written)).status_code == 400, written
 
 
-def test_an_unknown_method_is_told_the_valid_ones(client):
+def test_an_unknown_method_is_told_the_valid_ones(eager):
     for method in ("", "cash", "\ud800"):
-        answer = client.post(URL, json={**ORDER, "payment_method": method})
+        answer = eager.post(URL, json={**ORDER, "payment_method": method})
         assert fields(answer, 422) == ["payment_method"]
         assert all(name in answer.get_json()["detail"] for name in Sandbox.methods)
-    assert client.get("/api/payments/A-1").status_code == 404
+    assert eager.get("/api/payments/A-1").status_code == 404
 
 
-def test_an_unknown_order_is_not_found(client):
+def test_an_unknown_order_is_not_found(eager):
     for order_id in ("none", "%00", "a%0Ab", "a" * 256, "%FF", "%ED%A0%80"):
-        assert client.get(f"/api/payments/{order_id}").status_code == 404, order_id
+        assert eager.get(f"/api/payments/{order_id}").status_code == 404, order_id
 
 
-def test_a_number_keeps_each_digit(client):
+def test_a_number_keeps_each_digit(eager):
     """Also those that a float has no room for."""
     written = {
         ("0.1", "USD"): "0.10",
@@ -88,9 +76,9 @@ def test_a_number_keeps_each_digit(client):
     }
     for number, ((amount, currency), kept) in enumerate(written.items()):
         order = with_number(amount, currency=currency, order_id=f"A-{number}")
-        assert client.post(URL, **order).status_code == 202, amount
-        assert client.get(f"/api/payments/A-{number}").get_json()["amount"] == kept
+        assert eager.post(URL, **order).status_code == 202, amount
+        assert eager.get(f"/api/payments/A-{number}").get_json()["amount"] == kept
 
 
-def test_the_currency_decides_on_the_digits(client):
-    assert fields(client.post(URL, json={**ORDER, "currency": "JPY"})) == ["amount"]
+def test_the_currency_decides_on_the_digits(eager):
+    assert fields(eager.post(URL, json={**ORDER, "currency": "JPY"})) == ["amount"]

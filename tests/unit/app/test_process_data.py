@@ -48,7 +48,7 @@ def processed(app, data_id=1):
     client = app.test_client()
     answer = client.post(f"/api/process-data/{data_id}")
     assert answer.status_code == 202, answer.get_json()
-    assert answer.get_json()["message"] == "Data processing queued"
+    assert answer.get_json()["message"] == "Data processing started"
     return client.get(answer.get_json()["status_url"]).get_json()
 
 
