@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from app.services import addresses
 from app.services.payments import currencies
@@ -63,6 +64,24 @@ def _unfit(secret: str) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def _unfit_address(address: str) -> str | None:
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415  as above
+
+    try:
+        validate_email(address, check_deliverability=False, strict=True)
+    except EmailNotValidError as error:
+        return str(error)
+    return None
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -135,6 +154,16 @@ class Settings:
     files_dir: Path = setting(
         "FILES_DIR", _files_dir, "Folder of the files the service makes: reports, thumbnails."
     )
+    timezone: str = setting(
+        "TIMEZONE",
+        "UTC",
+        "IANA time zone of the schedule and of what it reports, such as Europe/Berlin.",
+        aliases=("CELERY_TIMEZONE",),
+    )
+    report_recipients: tuple[str, ...] = setting(
+        "REPORT_RECIPIENTS", (), "Addresses that scheduled reports are mailed to; default: none."
+    )
+    reports_kept: int = setting("REPORTS_KEPT", 90, "Days that a report is kept.", minimum=1)
     payment_currency: str = setting(
         "PAYMENT_CURRENCY", "USD", "ISO 4217 code of a payment whose currency is not given."
     )
@@ -161,6 +190,7 @@ class Settings:
             *self._url_problems(),
             *self._payment_problems(),
             *self._outgoing_problems(),
+            *self._schedule_problems(),
         ]
 
     def _port_problems(self) -> list[str]:
@@ -207,6 +237,18 @@ class Settings:
             problems.append(f"OUTGOING_CA_FILE: {self.outgoing_ca_file} is no file")
         if self.webhook_secret and (unfit := _unfit(self.webhook_secret)):
             problems.append(f"WEBHOOK_SECRET: {unfit}")
+        return problems
+
+    def _schedule_problems(self) -> list[str]:
+        problems = [
+            f"REPORT_RECIPIENTS: {address!r}: {wrong}"
+            for address in self.report_recipients
+            if (wrong := _unfit_address(address))
+        ]
+        if not _is_zone(self.timezone):
+            problems.append(
+                f"TIMEZONE: {self.timezone!r} is no IANA time zone; set one such as Europe/Berlin"
+            )
         return problems
 
     def _payment_problems(self) -> list[str]:

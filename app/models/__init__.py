@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.models.base import Base
 from app.models.imports import Dataset, DatasetBadRow, DatasetColumn, DatasetRow
 from app.models.payments import Payment, SandboxCharge
+from app.models.reports import Report
 from app.models.tasks import TaskRecord
 from app.models.webhooks import WebhookDelivery
 
@@ -15,6 +16,7 @@ __all__ = [
     "DatasetColumn",
     "DatasetRow",
     "Payment",
+    "Report",
     "SandboxCharge",
     "TaskRecord",
     "WebhookDelivery",

@@ -20,7 +20,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    pass
+    op.drop_index("ix_payments_created_at", "payments")
+    op.drop_table("reports")
 
 
 def _mail() -> None:
@@ -28,7 +29,21 @@ def _mail() -> None:
 
 
 def _reports() -> None:
-    pass
+    op.create_table(
+        "reports",
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("reference", sa.String(255), nullable=False),
+        sa.Column("type", sa.String(32), nullable=False),
+        sa.Column("parameters", sa.JSON(), nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("file_path", sa.String(255), nullable=False),
+        sa.Column("size", sa.BigInteger()),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True)),
+    )
+    op.create_index("ix_reports_created_at", "reports", ["created_at"])
+    # Reports read payments by their day.
+    op.create_index("ix_payments_created_at", "payments", ["created_at"])
 
 
 def _images() -> None:
