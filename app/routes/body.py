@@ -56,6 +56,14 @@ def checked(model: type[T], fields: dict[str, Any]) -> T:
         raise InvalidError([_wrong(each) for each in error.errors()]) from None
 
 
+def member(field: str, text: str) -> Any:
+    """The JSON that a form's field holds; raises InvalidError naming the field."""
+    try:
+        return _parsed(text.encode(), float)
+    except BadRequest:
+        raise InvalidError([(field, "Is not JSON.")]) from None
+
+
 def _raw() -> bytes:
     raw = request.get_data(cache=False)
     limit = request.max_content_length

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Annotated, TypeVar
+from typing import IO, Annotated, Any, TypeVar
 
 from flask import Blueprint, Response, current_app, request
 from pydantic import Field, StringConstraints
@@ -16,11 +16,10 @@ from app.errors import InvalidError
 from app.routes import answers, body
 from app.services import csvfile, importfolder
 from app.services.files import OutsideError
-from app.tasks.imports import CHUNK_SIZE, import_csv
+from app.tasks.imports import CHUNK_SIZE, LARGEST_CHUNK, import_csv
 
 blueprint = Blueprint("imports", __name__)
 
-LARGEST_CHUNK = 10_000  # rows
 LONGEST_PATH = 1024  # characters
 LONGEST_NAME = 255  # characters, as in the table
 FORM = 64 * 1024  # bytes around an uploaded file: its header and the other fields
@@ -34,7 +33,20 @@ class Options(body.Body):
     chunk_size: ChunkSize = CHUNK_SIZE
 
 
-class File(Options):
+class Wanted(Options):
+    """The size may be given as it is, or among the options."""
+
+    options: Options = Options()
+
+    def size(self) -> int:
+        """Raises InvalidError if it is given twice."""
+        inner = "chunk_size" in self.options.model_fields_set
+        if inner and "chunk_size" in self.model_fields_set:
+            raise InvalidError([("options.chunk_size", "Is given twice.")])
+        return self.options.chunk_size if inner else self.chunk_size
+
+
+class File(Wanted):
     file_path: Annotated[body.Text, StringConstraints(min_length=1, max_length=LONGEST_PATH)]
 
 
@@ -45,8 +57,16 @@ def queue_import() -> Response:
         path, name, size = _uploaded()
     else:
         path, name, size = _in_folder()
-    result = registry.publish(import_csv.s(path, chunk_size=size, name=name))
-    return answers.accepted("CSV import queued", result.id)
+    task_id = _publish(path, {"chunk_size": size, "name": name})
+    return answers.accepted("CSV import queued", task_id)
+
+
+def _publish(path: str, options: dict[str, Any]) -> str:
+    try:
+        return str(registry.publish(import_csv.s(path, options)).id)
+    except Exception:
+        importfolder.let_go(_folder(), path)
+        raise
 
 
 def _folder() -> Path:
@@ -56,11 +76,12 @@ def _folder() -> Path:
 
 def _in_folder() -> tuple[str, str, int]:
     wanted = body.read(File)
-    path = _named("file_path", lambda: importfolder.find(_folder(), wanted.file_path))
+    size = wanted.size()
+    path = _named("file_path", lambda: importfolder.offered(_folder(), wanted.file_path))
     with path.open("rb") as file:
         _named("file_path", lambda: csvfile.layout(file))
     inside = str(path.relative_to(_folder().resolve()))
-    return inside, inside[-LONGEST_NAME:], wanted.chunk_size
+    return inside, inside[-LONGEST_NAME:], size
 
 
 def _uploaded() -> tuple[str, str, int]:
@@ -68,25 +89,27 @@ def _uploaded() -> tuple[str, str, int]:
     if request.content_length is None:
         raise LengthRequired("An upload needs the header Content-Length.")
     request.max_content_length = largest + FORM
-    options = _options()
+    size = _wanted().size()
     upload = _one_file()
     stream: IO[bytes] = upload.stream
     if _size(stream) > largest:
         raise RequestEntityTooLarge
     _named("file", lambda: csvfile.layout(stream))
     stream.seek(0)
-    return importfolder.save(stream, _folder()), display_name(upload.filename), options.chunk_size
+    return importfolder.save(stream, _folder()), display_name(upload.filename), size
 
 
-def _options() -> Options:
+def _wanted() -> Wanted:
     fields = {name: _single(name, values) for name, values in request.form.lists()}
-    return body.checked(Options, fields)
+    return body.checked(Wanted, fields)
 
 
-def _single(name: str, values: list[str]) -> int | str:
+def _single(name: str, values: list[str]) -> Any:
     if len(values) > 1:
         raise InvalidError([(name, "Is given twice.")])
     text = values[0]
+    if name == "options":
+        return body.member(name, text)
     # A form has only texts; what is no number is refused by the model.
     return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else text
 

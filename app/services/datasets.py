@@ -71,12 +71,12 @@ class Chunk:
 
 def begun(source: Source, layout: Layout) -> Progress:
     """The dataset of this content, which is a new one only the first time."""
-    found = _of(source.sha256)
+    found = of_content(source.sha256)
     if found is None:
         # Another import of the same content may be faster.
         with suppress(IntegrityError):
             _create(source, layout)
-        found = _of(source.sha256)
+        found = of_content(source.sha256)
     if found is None:
         raise LookupError(source.sha256)
     return found
@@ -103,7 +103,7 @@ def _create(source: Source, layout: Layout) -> None:
         session.execute(insert(Dataset).values(values))
 
 
-def _of(sha256: str) -> Progress | None:
+def of_content(sha256: str) -> Progress | None:
     with db.session() as session:
         row = session.scalar(select(Dataset).where(Dataset.sha256 == sha256))
         return _progress(row) if row else None

@@ -2,39 +2,109 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
+from celery.exceptions import Retry
 from flask import current_app
 
+from app.services import importfolder
 from app.services.failures import JobFailedError, again
+from app.services.files import OutsideError
 
 if TYPE_CHECKING:
     from app.services.datasets import Progress
 
 CHUNK_SIZE = 1000
+LARGEST_CHUNK = 10_000  # rows
+OPTIONS = ("chunk_size", "name")
 RETRY_DELAY = 10  # seconds until a database that did not answer is asked again
 
 
 @shared_task(name="tasks.import_csv", bind=True, max_retries=5)
-def import_csv(
-    self: Task, file_path: str, chunk_size: int = CHUNK_SIZE, name: str | None = None
+def import_csv(self: Task, file_path: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Import a file of the import folder; run again, it goes on from the last committed chunk.
+
+    `options` are chunk_size, and the name that people see. An upload is deleted at the end.
+    """
+    folder: Path = current_app.extensions["settings"].import_dir
+    with _upload_let_go(folder, file_path):
+        return _imported(self, folder, file_path, options)
+
+
+def _imported(
+    task: Task, folder: Path, file_path: str, options: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Import a file of the import folder; run again, it goes on from the last committed chunk."""
     # Only the pool process that runs it loads SQLAlchemy.
     from sqlalchemy.exc import OperationalError  # noqa: PLC0415
 
-    from app.services import csvfile, importer, importfolder  # noqa: PLC0415
-    from app.services.files import OutsideError  # noqa: PLC0415
+    from app.services.csvfile import BadFileError  # noqa: PLC0415
 
     try:
-        path = importfolder.find(current_app.extensions["settings"].import_dir, file_path)
-        progress = importer.run(path, name or file_path, chunk_size, Reporter(self).committed)
-        return result(progress)
-    except (csvfile.BadFileError, OutsideError) as error:
+        return result(_run(folder, file_path, checked(options), Reporter(task)))
+    except (BadFileError, OutsideError) as error:
         raise JobFailedError(f"{file_path}: {error}") from error
     except OperationalError as error:
-        raise again(self, "The database does not answer.", RETRY_DELAY) from error
+        raise again(task, "The database does not answer.", RETRY_DELAY) from error
+
+
+@contextmanager
+def _upload_let_go(folder: Path, file_path: str) -> Iterator[None]:
+    """An upload is deleted when its task has ended, well or badly, but not before another try."""
+    try:
+        yield
+    except Retry:
+        raise
+    except Exception:
+        importfolder.let_go(folder, file_path)
+        raise
+    else:
+        importfolder.let_go(folder, file_path)
+
+
+@dataclass(frozen=True)
+class Options:
+    """`name` is what people see; without one it is the file's path."""
+
+    chunk_size: int = CHUNK_SIZE
+    name: str | None = None
+
+
+def checked(options: dict[str, Any] | None) -> Options:
+    """A task's options; raises JobFailedError naming the one that is wrong."""
+    given = options or {}
+    for each in given:
+        if each not in OPTIONS:
+            raise JobFailedError(f"options.{each}: Is none of {', '.join(OPTIONS)}.")
+    size = given.get("chunk_size", CHUNK_SIZE)
+    if type(size) is not int or not 1 <= size <= LARGEST_CHUNK:
+        raise JobFailedError(f"options.chunk_size: Must be a number from 1 to {LARGEST_CHUNK}.")
+    return Options(**given)
+
+
+def _run(folder: Path, file_path: str, options: Options, reporter: Reporter) -> Progress:
+    from app.services import importer  # noqa: PLC0415
+
+    try:
+        path = importfolder.find(folder, file_path)
+    except OutsideError:
+        if done := _done_before(file_path):
+            return done
+        raise
+    return importer.run(path, options.name or file_path, options.chunk_size, reporter.committed)
+
+
+def _done_before(file_path: str) -> Progress | None:
+    """What the import of an upload came to, if a run before this one has ended and deleted it."""
+    from app.services import datasets  # noqa: PLC0415
+
+    content = importfolder.content(file_path)
+    progress = datasets.of_content(content) if content else None
+    return progress if progress and progress.completed else None
 
 
 class Reporter:
@@ -46,17 +116,20 @@ class Reporter:
 
     def committed(self, progress: Progress, lines: int) -> None:
         """Called after each chunk."""
-        meta = progress_of(progress.total_rows, lines)
+        meta = progress_of(progress, lines)
         if meta["percent"] != self._percent:
             self._percent = meta["percent"]
             self._task.update_state(state="PROGRESS", meta=meta)
 
 
-def progress_of(rows: int, lines: int) -> dict[str, int]:
+def progress_of(progress: Progress, lines: int) -> dict[str, int]:
     """The progress in a file with so many lines, one of which is the header."""
+    rows = progress.total_rows
     # Quoted line breaks and blank lines make fewer rows than lines.
     total = max(lines - 1, rows, 1)
-    return {"current": rows, "total": total, "percent": 100 * rows // total}
+    processed = rows - progress.bad_rows
+    percent = 100 * rows // total
+    return {"processed": processed, "current": rows, "total": total, "percent": percent}
 
 
 def result(progress: Progress) -> dict[str, Any]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import random
+import re
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete, select
+from sqlalchemy.exc import OperationalError
 
 from app import create_app, db, settings
 from app.models import Dataset, DatasetBadRow, DatasetRow
 from app.services import csvfile, datasets, importer, importfolder
 from app.services.files import OutsideError
 from app.tasks.imports import import_csv, progress_of
+from tests.support import free_port
 from tests.unit.app.test_bad_input import refused
 
 URL = "/api/import-csv"
@@ -108,7 +112,8 @@ def test_an_upload_becomes_a_dataset(app):
 def test_a_file_of_the_folder_is_imported_by_its_path(app, folder):
     (folder / "sub").mkdir()
     (folder / "sub" / "people.csv").write_bytes(PEOPLE)
-    answer = app.test_client().post(URL, json={"file_path": "sub/people.csv", "chunk_size": 1})
+    document = {"file_path": "sub/people.csv", "options": {"chunk_size": 1}}
+    answer = app.test_client().post(URL, json=document)
     assert answer.status_code == 202
     with app.app_context(), db.session() as session:
         dataset = session.scalars(select(Dataset)).one()
@@ -347,16 +352,18 @@ def test_progress_is_shown_once_a_percent(app, folder, monkeypatch):
     monkeypatch.setattr(import_csv, "update_state", lambda **kw: shown.append(kw))
     (folder / "n.csv").write_bytes(b"id\n" + b"1\n" * 200)
     with app.app_context():
-        import_csv.apply(kwargs={"file_path": "n.csv", "chunk_size": 1})
+        import_csv.apply(["n.csv", {"chunk_size": 1}])
     assert [each["state"] for each in shown] == ["PROGRESS"] * 101
-    assert shown[-1]["meta"] == {"current": 200, "total": 200, "percent": 100}
+    assert shown[-1]["meta"] == {"processed": 200, "current": 200, "total": 200, "percent": 100}
 
 
 @pytest.mark.parametrize(
     ("rows", "lines", "percent"), [(0, 0, 0), (0, 11, 0), (5, 11, 50), (10, 10, 100), (3, 1, 100)]
 )
 def test_the_percentage_is_at_most_100(rows, lines, percent):
-    assert progress_of(rows, lines)["percent"] == percent
+    progress = datasets.Progress(1, None, None, rows, rows // 2, False)
+    shown = progress_of(progress, lines)
+    assert (shown["percent"], shown["processed"]) == (percent, rows - rows // 2)
 
 
 def wrong_fields(response):
@@ -388,11 +395,53 @@ def test_a_chunk_size_out_of_bounds_is_refused(app, folder, size):
     (folder / "people.csv").write_bytes(PEOPLE)
     document = {"file_path": "people.csv", "chunk_size": size}
     assert wrong_fields(app.test_client().post(URL, json=document)) == ["chunk_size"]
+    document = {"file_path": "people.csv", "options": {"chunk_size": size}}
+    assert wrong_fields(app.test_client().post(URL, json=document)) == ["options.chunk_size"]
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "10001", "9" * 5000, "1.5", "", "ten", "²"])
 def test_a_form_s_chunk_size_out_of_bounds_is_refused(app, size):
     assert wrong_fields(upload(app, PEOPLE, chunk_size=size)) == ["chunk_size"]
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"size": 1}, "options.size"),
+        ({"chunk_size": 5, "name": "x"}, "options.name"),
+        ([], "options"),
+        ("5", "options"),
+        (None, "options"),
+    ],
+)
+def test_options_are_refused_by_name(app, folder, options, field):
+    """In JSON and in a form."""
+    (folder / "people.csv").write_bytes(PEOPLE)
+    document = {"file_path": "people.csv", "options": options}
+    assert wrong_fields(app.test_client().post(URL, json=document)) == [field]
+    assert wrong_fields(upload(app, PEOPLE, options=json.dumps(options))) == [field]
+
+
+@pytest.mark.parametrize("text", ["", "{", "NaN", "[" * 60_000, "9" * 5000])
+def test_a_form_s_options_must_be_json(app, text):
+    assert wrong_fields(upload(app, PEOPLE, options=text)) == ["options"]
+
+
+def test_a_chunk_size_is_given_once(app, folder):
+    (folder / "people.csv").write_bytes(PEOPLE)
+    document = {"file_path": "people.csv", "chunk_size": 5, "options": {"chunk_size": 5}}
+    assert wrong_fields(app.test_client().post(URL, json=document)) == ["options.chunk_size"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 1}, {"chunk_size": "1"}, {"chunk_size": 0}, {"chunk_size": True}]
+)
+def test_a_task_called_with_wrong_options_names_them(app, folder, options):
+    (folder / "people.csv").write_bytes(PEOPLE)
+    with app.app_context():
+        error = import_csv.apply(["people.csv", options]).result
+    assert str(error).startswith(f"options.{next(iter(options))}: ")
+    assert error.details == {"retryable": False}
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\x89PNG\r\n\x1a\n\0\0", b'"a,b\n1,2\n'])
@@ -451,14 +500,88 @@ def test_an_upload_of_unknown_length_is_refused(app):
 @pytest.mark.parametrize(
     "name", ["../../evil.csv", "/etc/evil", "..\\evil.csv", "a\tb", "x" * 999], ids=range(5)
 )
-def test_an_upload_s_name_is_never_a_path(app, name):
+def test_an_upload_s_name_is_never_a_path(app, monkeypatch, name):
     """It is kept under the hash of its content, with no half file beside it."""
+    kept_as = []
+    monkeypatch.setattr(importfolder, "let_go", lambda _folder, inside: kept_as.append(inside))
     imported(app, PEOPLE, name=name)
-    folder = app.extensions["settings"].import_dir
-    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-    assert [str(path.parent) for path in files] == ["uploads"]
-    assert len(files[0].stem) == 64
+    assert files_of(app) == set(kept_as)
+    assert re.fullmatch("uploads/[0-9a-f]{64}-[0-9a-f]{32}.csv", kept_as[0])
     with app.app_context(), db.session() as session:
         shown = session.scalars(select(Dataset.name)).one()
     assert "/" not in shown
     assert len(shown) <= 255
+
+
+def files_of(app):
+    folder = app.extensions["settings"].import_dir
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def saved(app, content=PEOPLE):
+    return importfolder.save(io.BytesIO(content), app.extensions["settings"].import_dir)
+
+
+def test_an_upload_is_gone_when_it_is_imported(app):
+    """And a task that is delivered once more gives the same result."""
+    path = saved(app)
+    with app.app_context():
+        first = import_csv.apply([path, {"name": "people.csv"}]).get()
+        assert files_of(app) == set()
+        assert import_csv.apply([path, {"name": "people.csv"}]).get() == first
+    assert first["processed"] == 3
+
+
+def test_an_upload_is_gone_when_its_import_failed_for_good(app):
+    path = saved(app, b"")
+    with app.app_context():
+        assert str(import_csv.apply([path]).result).endswith("Is empty.")
+    assert files_of(app) == set()
+
+
+def test_an_upload_stays_until_the_last_try(app, monkeypatch):
+    """A database that is away for a while takes no file along."""
+    path, seen = saved(app), []
+
+    def away(*_args):
+        seen.append(files_of(app))
+        raise OperationalError("", {}, Exception())
+
+    monkeypatch.setattr(importer, "run", away)
+    with app.app_context():
+        error = import_csv.apply([path]).result
+    assert error.details == {"retryable": True, "retries_exhausted": True}
+    assert seen == [{path}] * 6
+    assert files_of(app) == set()
+
+
+def test_two_imports_of_one_content_have_a_file_each(app):
+    """Whichever ends first, the other one's stays."""
+    first, second = saved(app), saved(app)
+    with app.app_context():
+        import_csv.apply([first])
+        assert files_of(app) == {second}
+        assert import_csv.apply([second]).get()["processed"] == 3
+
+
+def test_a_file_of_the_folder_stays(app, folder):
+    (folder / "people.csv").write_bytes(PEOPLE)
+    with app.app_context():
+        import_csv.apply(["people.csv"])
+    assert files_of(app) == {"people.csv"}
+
+
+def test_an_upload_of_another_caller_can_t_be_named(app, folder):
+    path = saved(app)
+    (folder / "link.csv").symlink_to(folder / path)
+    for wanted in (path, "link.csv"):
+        assert wrong_fields(app.test_client().post(URL, json={"file_path": wanted})) == [
+            "file_path"
+        ]
+
+
+def test_an_upload_that_can_t_be_queued_is_not_kept(make_app):
+    broker = f"redis://127.0.0.1:{free_port()}/0"
+    app = make_app(CELERY_BROKER_URL=broker)
+    assert upload(app, PEOPLE).status_code == 503
+    assert files_of(app) == set()
