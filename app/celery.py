@@ -26,7 +26,6 @@ _FORMAT = {
     "task_serializer": "json",
     "result_serializer": "json",
     "accept_content": ["json"],
-    "timezone": "UTC",
     "enable_utc": True,
 }
 
@@ -116,7 +115,10 @@ def _config(settings: Settings, role: Role) -> dict[str, Any]:
         "worker_concurrency": settings.worker_concurrency,
         # Redis forgets results by itself, so its memory stays bounded.
         "result_expires": settings.result_expires,
+        # Crontabs mean this zone; what is sent and kept is UTC.
+        "timezone": settings.timezone,
         "beat_schedule": SCHEDULE,
+        "beat_scheduler": "app.beat:Scheduler",
         # Celery's default is a file in the working directory.
         "beat_schedule_filename": str(settings.state_dir / "celerybeat-schedule"),
     }

@@ -6,6 +6,7 @@ from app.models.base import Base
 from app.models.imports import Dataset, DatasetBadRow, DatasetColumn, DatasetRow
 from app.models.payments import Payment, SandboxCharge
 from app.models.reports import Report
+from app.models.schedule import PeriodRun, SessionRecord
 from app.models.tasks import TaskRecord
 from app.models.webhooks import WebhookDelivery
 
@@ -16,8 +17,10 @@ __all__ = [
     "DatasetColumn",
     "DatasetRow",
     "Payment",
+    "PeriodRun",
     "Report",
     "SandboxCharge",
+    "SessionRecord",
     "TaskRecord",
     "WebhookDelivery",
 ]

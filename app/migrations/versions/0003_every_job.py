@@ -20,6 +20,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    for table in ("sessions", "period_runs"):
+        op.drop_table(table)
     op.drop_index("ix_payments_created_at", "payments")
     op.drop_table("reports")
 
@@ -63,4 +65,22 @@ def _tasks() -> None:
 
 
 def _schedule() -> None:
-    pass
+    op.create_table(
+        "period_runs",
+        sa.Column("name", sa.String(255), primary_key=True),
+        sa.Column("period", sa.String(32), primary_key=True),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("task_id", sa.String(255), nullable=True),
+        sa.Column("result", sa.JSON(), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("subject", sa.String(255), nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
