@@ -9,8 +9,8 @@ from flask import Flask
 
 
 def init_app(app: Flask) -> None:
-    """Register the `blueprint` of each module here."""
+    """Register the `blueprint` of each module here, under /api unless it names a prefix."""
     for found in iter_modules(__path__):
         module = import_module(f"{__name__}.{found.name}")
         if blueprint := getattr(module, "blueprint", None):
-            app.register_blueprint(blueprint, url_prefix="/api")
+            app.register_blueprint(blueprint, url_prefix=blueprint.url_prefix or "/api")

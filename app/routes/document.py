@@ -15,7 +15,7 @@ with it, each route but one that is `alone` 503; `problems` adds others, or says
 - `query`: the model of the parameters behind the question mark.
 - `path`: JSON Schema keywords by parameter, which join what the rule says:
   `path={"data_id": {"maximum": 2147483647, "description": "...", "examples": [1]}}`.
-- `example`: a body (or, of a form, its fields) that works when it is sent to a new service.
+- `example`: a body (of a form: its fields but the file) that works when sent to a new service.
 
 A check that pydantic can't write as JSON Schema is told by `WithJsonSchema` at its field, so that
 what the schema allows is as near as can be to what the route takes.
@@ -28,6 +28,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 
 Topic = Literal[
     "Mail", "Files", "Reports", "Payments", "Calls", "ETL", "Examples", "Tasks", "Monitoring"
@@ -47,6 +48,28 @@ class Accepted(BaseModel):
     task_id: str
     trace_id: str | None
     status_url: str
+
+
+class WrongField(BaseModel):
+    """A field of the request, and what is wrong with it."""
+
+    field: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457); `error` says the same as `detail`."""
+
+    # RFC 9457 lets a problem have members of its own.
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    error: str
+    errors: list[WrongField] | SkipJsonSchema[None] = None
 
 
 @dataclass(frozen=True)

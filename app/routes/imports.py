@@ -14,6 +14,7 @@ from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
 from app import registry
 from app.errors import InvalidError
 from app.routes import answers, body
+from app.routes.document import Accepted, Upload, described
 from app.services import csvfile, importfolder
 from app.services.files import OutsideError
 from app.tasks.imports import CHUNK_SIZE, LARGEST_CHUNK, import_csv
@@ -50,7 +51,24 @@ class File(Wanted):
     file_path: Annotated[body.Text, StringConstraints(min_length=1, max_length=LONGEST_PATH)]
 
 
+class Form(Wanted):
+    """An upload, with the same options."""
+
+    file: Upload
+
+
 @blueprint.post("/import-csv")
+@described(
+    "Files",
+    request=File,
+    form=Form,
+    answers={202: Accepted},
+    problems={
+        411: "An upload has no Content-Length.",
+        413: "The body, or the uploaded file, is too large.",
+    },
+    example={"file_path": "people.csv", "chunk_size": 500},
+)
 def queue_import() -> Response:
     """Queue the import of an uploaded file, or of one in the import folder."""
     if request.mimetype == "multipart/form-data":

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from flask import Blueprint, Response, current_app
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, StringConstraints, WithJsonSchema
 
 from app import registry
 from app.routes import answers, body
+from app.routes.document import Accepted, described
 from app.services import addresses
 from app.services.external import unfit
 from app.tasks.external import call_external_api
@@ -32,8 +33,28 @@ def _plain(value: Any) -> Any:
     return value
 
 
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[
+    str,
+    AfterValidator(_address),
+    WithJsonSchema(
+        {
+            "description": "Of a public host, or one that OUTGOING_ALLOWED names.",
+            "type": "string",
+            "format": "uri",
+            "pattern": "^https?://",
+            "maxLength": addresses.LONGEST_URL,
+        }
+    ),
+]
 Document = Annotated[dict[str, Any], AfterValidator(_plain)]
+
+
+# JSON Schema's patterns have another sign for the end than pydantic's.
+Event = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_.-]+\z", max_length=255),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_.-]+$", "maxLength": 255}),
+]
 
 
 class ApiCall(body.Body):
@@ -44,12 +65,23 @@ class ApiCall(body.Body):
 class Webhook(body.Body):
     url: Address
     event_data: Document
-    event: (
-        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+\z", max_length=255)] | None
-    ) = None
+    event: Event | None = None
 
 
 @blueprint.post("/call-external-api")
+@described(
+    "Calls",
+    request=ApiCall,
+    answers={202: Accepted},
+    example={
+        "endpoint": "http://127.0.0.1:5000/api/send-email",
+        "payload": {
+            "recipient": "ada@example.com",
+            "subject": "Hello",
+            "body": "By way of a call.",
+        },
+    },
+)
 def queue_api_call() -> Response:
     """Queue one call of another service's API."""
     call = body.read(ApiCall)
@@ -58,6 +90,16 @@ def queue_api_call() -> Response:
 
 
 @blueprint.post("/send-webhook")
+@described(
+    "Calls",
+    request=Webhook,
+    answers={202: Accepted},
+    example={
+        "url": "http://127.0.0.1:8099/hook",
+        "event": "order.paid",
+        "event_data": {"order": 1},
+    },
+)
 def queue_webhook() -> Response:
     """Queue one webhook."""
     webhook = body.read(Webhook)

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 from celery import states
 from flask import Blueprint, Response, abort, current_app
 from flask.blueprints import BlueprintSetupState
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, WithJsonSchema
 
 from app import registry
 from app.errors import InvalidError, problem
 from app.models.payments import Payment
 from app.routes import answers, body
-from app.services.payments import Terms, gateways, ledger
+from app.routes.document import Accepted, described
+from app.services.payments import Terms, currencies, gateways, ledger
 from app.services.payments import terms as wanted
 from app.tasks import payments as tasks
 
@@ -31,16 +32,66 @@ def _gateway_is_there(setup: BlueprintSetupState) -> None:
     gateways.build(setup.app.extensions["settings"])
 
 
+ORDER_ID = {"type": "string", "pattern": f"^{wanted.ORDER_ID}$"}
+AMOUNT = {
+    "description": "A number or its digits as text; never a float.",
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 10**wanted.WHOLE_DIGITS},
+        {"type": "string", "pattern": f"^[0-9]{{1,{wanted.WHOLE_DIGITS}}}(\\.[0-9]{{1,4}})?$"},
+    ],
+}
+CURRENCY = {
+    "description": "An ISO 4217 code; default: PAYMENT_CURRENCY.",
+    "type": "string",
+    "enum": sorted(currencies.DIGITS),
+}
+METHOD = {
+    "description": "One that the gateway takes; default: its first.",
+    "type": "string",
+    "examples": ["success", "declined", "timeout", "error_then_success"],
+}
+
+
 class Order(body.Body):
     """A number's digits are taken as they are written."""
 
-    order_id: Annotated[str, AfterValidator(wanted.order)]
-    amount: Annotated[Decimal, BeforeValidator(wanted.number)]
-    currency: Annotated[str, AfterValidator(wanted.code)] = ""
-    payment_method: str = ""
+    order_id: Annotated[str, AfterValidator(wanted.order), WithJsonSchema(ORDER_ID)]
+    amount: Annotated[Decimal, BeforeValidator(wanted.number), WithJsonSchema(AMOUNT)]
+    currency: Annotated[str, AfterValidator(wanted.code), WithJsonSchema(CURRENCY)] = ""
+    payment_method: Annotated[str, WithJsonSchema(METHOD)] = ""
+
+
+class Shown(BaseModel):
+    """A payment; the amount is exact, as text."""
+
+    order_id: str
+    amount: str
+    currency: str
+    payment_method: str
+    status: str
+    transaction_id: str | None
+    error: str | None
+    task_id: str
+    created_at: datetime
+    updated_at: datetime
 
 
 @blueprint.post("/process-payment")
+@described(
+    "Payments",
+    request=Order,
+    answers={202: Accepted},
+    problems={
+        409: "The order is known with another amount, currency or method.",
+        422: "The gateway does not take this method; `detail` names those that it takes.",
+    },
+    example={
+        "order_id": "A-1",
+        "amount": "12.50",
+        "currency": "USD",
+        "payment_method": "success",
+    },
+)
 def queue_payment() -> Response:
     """Queue an order's payment; asked for again with the same terms, it is charged once."""
     order = body.read(Order, parse_float=Decimal)
@@ -54,6 +105,12 @@ def queue_payment() -> Response:
 
 
 @blueprint.get("/payments/<order_id>")
+@described(
+    "Payments",
+    path={"order_id": {**ORDER_ID, "examples": ["A-1"]}},
+    answers={200: Shown},
+    problems={404: "No payment has this order id."},
+)
 def payment(order_id: str) -> dict[str, Any]:
     """How the payment of an order stands."""
     found = ledger.find(order_id) if _is_order_id(order_id) else None

@@ -13,7 +13,7 @@ from app.services.payments.currencies import DIGITS
 T = TypeVar("T")
 
 # As an HTTP header and a part of a path it needs no quoting.
-_ORDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+ORDER_ID = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _AMOUNT = re.compile(r"[0-9]{1,30}(\.[0-9]{1,30})?", re.ASCII)
 WHOLE_DIGITS = 14  # before the point; with 4 behind it an amount fits a 64-bit integer
 
@@ -45,7 +45,7 @@ def _named(field: str, check: Callable[..., T], *values: Any) -> T:
 
 
 def order(text: str) -> str:
-    if not isinstance(text, str) or not _ORDER_ID.fullmatch(text):
+    if not isinstance(text, str) or not re.fullmatch(ORDER_ID, text):
         raise ValueError(
             "Must be 1 to 64 letters, digits, dots, hyphens or underscores, "
             "the first a letter or a digit."
