@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import typing
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,6 +47,11 @@ def _import_dir(values: Mapping[str, Any], _env: Mapping[str, str]) -> Path:
 
 def _files_dir(values: Mapping[str, Any], _env: Mapping[str, str]) -> Path:
     return Path(values["state_dir"]) / "files"
+
+
+def _service_url(values: Mapping[str, Any], _env: Mapping[str, str]) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(values["host"], values["host"])  # noqa: S104
+    return f"http://[{host}]:{values['port']}" if ":" in host else f"http://{host}:{values['port']}"
 
 
 def _outgoing_allowed(values: Mapping[str, Any], _env: Mapping[str, str]) -> tuple[str, ...]:
@@ -164,6 +171,12 @@ class Settings:
         "REPORT_RECIPIENTS", (), "Addresses that scheduled reports are mailed to; default: none."
     )
     reports_kept: int = setting("REPORTS_KEPT", 90, "Days that a report is kept.", minimum=1)
+    service_url: str = setting(
+        "SERVICE_URL", _service_url, "Address at which a worker reaches the API; by HOST and PORT."
+    )
+    source_max_bytes: int = setting(
+        "SOURCE_MAX_BYTES", 16 * 1024**2, "Largest file or answer in bytes of a source.", minimum=1
+    )
     payment_currency: str = setting(
         "PAYMENT_CURRENCY", "USD", "ISO 4217 code of a payment whose currency is not given."
     )
@@ -190,6 +203,7 @@ class Settings:
             *self._url_problems(),
             *self._payment_problems(),
             *self._outgoing_problems(),
+            *self._mail_problems(),
             *self._schedule_problems(),
         ]
 
@@ -223,12 +237,19 @@ class Settings:
             "CELERY_RESULT_BACKEND": (self.result_backend, BACKENDS),
             "DATABASE_URL": (self.database_url, DATABASES),
             "SMTP_URL": (self.smtp_url, ("smtp", "smtps")),
+            "SERVICE_URL": (self.service_url, addresses.SCHEMES),
         }
         return [
             f"{env}: {problem}"
             for env, (url, schemes) in urls.items()
             if (problem := _url_problem(url, schemes))
         ]
+
+    def _mail_problems(self) -> list[str]:
+        if _is_sender(self.mail_from):
+            return []
+        wanted = "set one such as shop@example.com, or Shop <shop@example.com>"
+        return [f"MAIL_FROM: {self.mail_from!r} is no mail address; {wanted}"]
 
     def _outgoing_problems(self) -> list[str]:
         wrong = addresses.problems(self.outgoing_allowed)
@@ -263,6 +284,12 @@ class Settings:
         if url and urlsplit(url).scheme not in ("http", "https"):
             problems.append("PAYMENT_GATEWAY_URL: does not start with http:// or https://")
         return problems
+
+
+def _is_sender(text: str) -> bool:
+    # The name before it may be missing; a domain is written in ASCII, as mail servers read it.
+    address = parseaddr(text)[1]
+    return text.isprintable() and bool(re.fullmatch(r"[^@\s<>,;]+@[A-Za-z0-9.-]+", address))
 
 
 def _url_problem(url: str, schemes: tuple[str, ...]) -> str | None:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from app.models.base import Base
 from app.models.imports import Dataset, DatasetBadRow, DatasetColumn, DatasetRow
+from app.models.mail import BulkMail, BulkMailRecipient, SentMail, Subscriber
 from app.models.payments import Payment, SandboxCharge
 from app.models.reports import Report
 from app.models.schedule import PeriodRun, SessionRecord
+from app.models.sources import EtlRun, Source, SourceRecord
 from app.models.tasks import TaskRecord
 from app.models.webhooks import WebhookDelivery
 
 __all__ = [
     "Base",
+    "BulkMail",
+    "BulkMailRecipient",
     "Dataset",
     "DatasetBadRow",
     "DatasetColumn",
     "DatasetRow",
+    "EtlRun",
     "Payment",
     "PeriodRun",
     "Report",
     "SandboxCharge",
+    "SentMail",
     "SessionRecord",
+    "Source",
+    "SourceRecord",
+    "Subscriber",
     "TaskRecord",
     "WebhookDelivery",
 ]

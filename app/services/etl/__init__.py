@@ -1,0 +1,1 @@
+"""Rows from elsewhere: fetched, validated, transformed and saved, a run at a time."""
