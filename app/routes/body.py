@@ -50,8 +50,20 @@ def read(model: type[T], *, parse_float: Callable[[str], Any] = float) -> T:
 
 def checked(model: type[T], fields: dict[str, Any]) -> T:
     """The fields as `model`; raises InvalidError naming each wrong one."""
+    return _named(lambda: model.model_validate(fields))
+
+
+def query(model: type[T]) -> T:
+    """The parameters behind the question mark as `model`; raises InvalidError for each wrong one."""
+    given = dict(request.args.lists())
+    if twice := [name for name, values in given.items() if len(values) > 1]:
+        raise InvalidError([(name, "Is given twice.") for name in twice])
+    return _named(lambda: model.model_validate_strings(request.args.to_dict()))
+
+
+def _named(check: Callable[[], T]) -> T:
     try:
-        return model.model_validate(fields)
+        return check()
     except ValidationError as error:
         raise InvalidError([_wrong(each) for each in error.errors()]) from None
 

@@ -6,6 +6,7 @@ from flask import Blueprint, Response, abort, request
 
 from app import registry
 from app.routes import answers, body
+from app.routes.document import Accepted, described
 from app.services import datasets
 from app.tasks.processing import process_data
 
@@ -19,12 +20,24 @@ class Nothing(body.Body):
 
 
 @blueprint.post("/process-data/<int:data_id>")
+@described(
+    "Files",
+    path={
+        "data_id": {
+            "description": "The `data_id` of an import's result.",
+            "maximum": LARGEST_ID,
+            "examples": [1],
+        }
+    },
+    answers={202: Accepted},
+    problems={404: "No dataset has this id; `detail` names the newest."},
+)
 def queue_processing(data_id: int) -> Response:
     """Queue the processing of a dataset."""
     if request.content_length:
         body.read(Nothing)
     if data_id > LARGEST_ID or not _exists(data_id):
-        abort(404, f"No dataset has the id {str(data_id)[:20]}; {_known()}.")
+        abort(404, datasets.unknown(data_id))
     result = registry.publish(process_data.s(data_id))
     return answers.accepted("Data processing started", result.id)
 
@@ -35,8 +48,3 @@ def _exists(data_id: int) -> bool:
     except LookupError:
         return False
     return True
-
-
-def _known() -> str:
-    newest = ", ".join(map(str, datasets.newest_ids()))
-    return f"the newest are {newest}" if newest else "none is imported yet"

@@ -209,6 +209,13 @@ def rows(data_id: int, most: int = ROWS_AT_A_TIME) -> Iterator[dict[str, Any]]:
             return
 
 
+def unknown(data_id: int) -> str:
+    """What to say of an id that no dataset has."""
+    newest = ", ".join(map(str, newest_ids()))
+    known = f"the newest are {newest}" if newest else "none is imported yet"
+    return f"No dataset has the id {str(data_id)[:20]}; {known}."
+
+
 def newest_ids(most: int = 10) -> Sequence[int]:
     with db.session() as session:
         return session.scalars(select(Dataset.id).order_by(Dataset.id.desc()).limit(most)).all()
