@@ -7,10 +7,11 @@ from typing import Annotated
 
 from email_validator import EmailNotValidError, validate_email
 from flask import Blueprint, Response
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, StringConstraints, WithJsonSchema
 
 from app import registry
 from app.routes import answers, body
+from app.routes.document import Accepted, described
 from app.tasks.email import send_email
 
 blueprint = Blueprint("email", __name__)
@@ -43,18 +44,35 @@ def _not_blank(text: str) -> str:
     return text
 
 
+ADDRESS = {"type": "string", "format": "email", "maxLength": 254}
+NOT_BLANK = {"type": "string", "pattern": r"\S"}
+SUBJECT = {
+    "type": "string",
+    "maxLength": LONGEST_SUBJECT,
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*"
+    r"[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$",
+}
+
+
 class Mail(body.Body):
-    recipient: Annotated[str, AfterValidator(_address)]
+    recipient: Annotated[str, AfterValidator(_address), WithJsonSchema(ADDRESS)]
     subject: Annotated[
         str,
         StringConstraints(max_length=LONGEST_SUBJECT),
         AfterValidator(_one_line),
         AfterValidator(_not_blank),
+        WithJsonSchema(SUBJECT),
     ]
-    body: Annotated[body.Text, AfterValidator(_not_blank)]
+    body: Annotated[body.Text, AfterValidator(_not_blank), WithJsonSchema(NOT_BLANK)]
 
 
 @blueprint.post("/send-email")
+@described(
+    "Mail",
+    request=Mail,
+    answers={202: Accepted},
+    example={"recipient": "ada@example.com", "subject": "Hello", "body": "It works."},
+)
 def queue_email() -> Response:
     """Queue one mail."""
     mail = body.read(Mail)

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from flask import Blueprint, current_app
+from pydantic import BaseModel
 from sqlalchemy import text
 
 from app import db, registry
+from app.routes.document import described
 
 blueprint = Blueprint("health", __name__)
 
 
+class Health(BaseModel):
+    status: str
+
+
 @blueprint.get("/health")
+@described("Monitoring", answers={200: Health}, alone=True)
 def health() -> dict[str, str]:
     """The process answers; nothing else is asked."""
     return {"status": "ok"}
 
 
 @blueprint.get("/ready")
+@described("Monitoring", answers={200: Health})
 def ready() -> dict[str, str]:
     """The database, the broker and the result backend answer; else 503 names one that doesn't."""
     with db.session() as session:

@@ -6,8 +6,10 @@ from typing import Any
 
 from celery import states
 from flask import Blueprint, abort, current_app
+from pydantic import BaseModel, ConfigDict
 
 from app import registry
+from app.routes.document import described
 
 blueprint = Blueprint("tasks", __name__)
 
@@ -30,7 +32,26 @@ MEMBER = {
 LONGEST_ID = 255  # characters, as in the table
 
 
+class TaskStatus(BaseModel):
+    """`progress`, `result` or `error` as the state has it, and what the task says besides."""
+
+    model_config = ConfigDict(extra="allow")
+
+    task_id: str
+    state: str
+    status: str
+    progress: Any = None
+    result: Any = None
+    error: Any = None
+
+
 @blueprint.get("/task-status/<task_id>")
+@described(
+    "Tasks",
+    path={"task_id": {"description": "The `task_id` of an answer 202."}},
+    answers={200: TaskStatus},
+    problems={404: "No task has this id, or its result has expired."},
+)
 def status(task_id: str) -> dict[str, Any]:
     """The state of a task that this service handed out."""
     fresh = _is_fresh(task_id)
