@@ -54,7 +54,7 @@ def checked(model: type[T], fields: dict[str, Any]) -> T:
 
 
 def query(model: type[T]) -> T:
-    """The parameters behind the question mark as `model`; raises InvalidError for each wrong one."""
+    """The parameters behind the question mark as `model`; raises InvalidError naming wrong ones."""
     given = dict(request.args.lists())
     if twice := [name for name, values in given.items() if len(values) > 1]:
         raise InvalidError([(name, "Is given twice.") for name in twice])
