@@ -59,7 +59,7 @@ class Payment(Base):
 
 
 class SandboxCharge(Base):
-    """Money that the sandbox has taken: a row a key, for ever."""
+    """Money that the sandbox has taken: a row a key."""
 
     __tablename__ = "sandbox_charges"
 

@@ -52,6 +52,19 @@ def end(webhook: Webhook, state: str, status_code: int | None) -> None:
         row.state, row.status_code, row.updated_at = state, status_code, datetime.now(UTC)
 
 
+def forget(before: datetime) -> None:
+    """Delete what became of messages that weren't tried since `before`."""
+    from sqlalchemy import delete  # noqa: PLC0415
+
+    from app import patience  # noqa: PLC0415
+    from app.models import WebhookDelivery as Row  # noqa: PLC0415
+
+    # The first condition follows from the second, and has an index.
+    old = Row.created_at < before, Row.updated_at < before
+    with patience.endless(), _session() as session:
+        session.execute(delete(Row).where(*old).execution_options(synchronize_session=False))
+
+
 def _new(webhook: Webhook) -> dict[str, object]:
     now = datetime.now(UTC)
     return {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
@@ -54,3 +55,13 @@ def written(folder: Path, name: str = "") -> Iterator[Part]:
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
+
+
+def forget(folder: Path, before: datetime) -> None:
+    """Delete the files below the folder that were last written before this moment."""
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            # It may be gone meanwhile.
+            with suppress(FileNotFoundError):
+                if path.lstat().st_mtime < before.timestamp():
+                    path.unlink()

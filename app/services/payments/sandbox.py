@@ -7,11 +7,13 @@ the service's own rows, as another company's would be.
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
-from app import db
-from app.models.payments import SandboxCharge
+from app import db, patience
+from app.models.payments import Payment, SandboxCharge
 from app.services.payments import DeclinedError, RejectedError, Terms, TransientError
 
 
@@ -44,6 +46,16 @@ def _insert(terms: Terms) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+def forget(before: datetime) -> None:
+    """Delete charges made before this moment, but those that a payment may still ask for."""
+    settled = (Payment.COMPLETED, Payment.DECLINED)
+    asked = select(Payment.order_id).where(Payment.status.not_in(settled))
+    old = SandboxCharge.created_at < before, SandboxCharge.idempotency_key.not_in(asked)
+    statement = delete(SandboxCharge).where(*old).execution_options(synchronize_session=False)
+    with patience.endless(), db.session() as session:
+        session.execute(statement)
 
 
 def _transaction(terms: Terms) -> str:

@@ -1,0 +1,20 @@
+"""What is deleted after its time, so that the service stays small."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from app.services import deliveries, files, importfolder
+from app.services.payments import sandbox
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+
+def forget(settings: Settings, before: datetime) -> None:
+    """Delete what nobody has touched since `before`; payments and datasets are kept."""
+    deliveries.forget(before)
+    sandbox.forget(before)
+    # Uploads whose task never came to its end.
+    files.forget(settings.import_dir / importfolder.UPLOADS, before)
