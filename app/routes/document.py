@@ -31,7 +31,16 @@ from pydantic import BaseModel, ConfigDict, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 Topic = Literal[
-    "Mail", "Files", "Reports", "Payments", "Calls", "ETL", "Examples", "Tasks", "Monitoring"
+    "Mail",
+    "Files",
+    "Reports",
+    "Payments",
+    "Calls",
+    "ETL",
+    "Examples",
+    "Tasks",
+    "Sessions",
+    "Monitoring",
 ]
 Answer = type[BaseModel] | str
 View = TypeVar("View", bound=Callable[..., Any])

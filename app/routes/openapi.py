@@ -33,6 +33,7 @@ TOPICS = {
     "ETL": "Fetching, validating, transforming and saving the rows of sources.",
     "Examples": "Small jobs that show good practice.",
     "Tasks": "How a task is doing, and stopping it.",
+    "Sessions": "Sessions of people, which expire.",
     "Monitoring": "Whether the service, its workers and queues do their work.",
 }
 REASONS = {
