@@ -9,7 +9,7 @@ from app.models.payments import Payment, SandboxCharge
 from app.models.reports import Report
 from app.models.schedule import PeriodRun, SessionRecord
 from app.models.sources import EtlRun, Source, SourceRecord
-from app.models.tasks import TaskRecord
+from app.models.tasks import Submission, TaskRecord
 from app.models.webhooks import WebhookDelivery
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "SessionRecord",
     "Source",
     "SourceRecord",
+    "Submission",
     "Subscriber",
     "TaskRecord",
     "WebhookDelivery",

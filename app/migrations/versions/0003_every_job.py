@@ -22,6 +22,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("submissions")
+    op.drop_index("ix_tasks_root_id", "tasks")
+    op.drop_column("tasks", "position")
     for table in ("etl_runs", "source_records", "sources"):
         op.drop_table(table)
     for table in ("subscribers", "bulk_mail_recipients", "bulk_mails", "sent_mails"):
@@ -183,7 +186,18 @@ _SAMPLES = [
 
 
 def _tasks() -> None:
-    pass
+    op.add_column("tasks", sa.Column("position", sa.Integer(), nullable=False, server_default="0"))
+    op.create_index("ix_tasks_root_id", "tasks", ["root_id"])
+    op.create_table(
+        "submissions",
+        sa.Column("id", sa.String(255), primary_key=True),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("caller", sa.String(64), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_index("ix_submissions_caller", "submissions", ["caller", "created_at", "id"])
+    op.create_index("ix_submissions_expires_at", "submissions", ["expires_at"])
 
 
 def _schedule() -> None:
