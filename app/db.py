@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,8 +19,9 @@ from app import migrations, patience
 from followthrough.settings import SettingsError, without_password
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Engine
+    from sqlalchemy import URL, Engine, Insert
 
+    from app.models import Base
     from app.settings import Settings
 
 BUSY_TIMEOUT = 5000  # milliseconds a writer waits for another process's write
@@ -34,6 +36,14 @@ def session() -> Iterator[Session]:
     settings: Settings = current_app.extensions["settings"]
     with Session(engine(settings.database_url)) as opened, opened.begin():
         yield opened
+
+
+def insert_new(session: Session, model: type[Base]) -> Insert:
+    """An INSERT that leaves out rows whose key is there already."""
+    # Both databases can, each by its own statement; the other's is not loaded.
+    dialect = import_module(f"sqlalchemy.dialects.{session.get_bind().dialect.name}")
+    statement: Insert = dialect.insert(model).on_conflict_do_nothing()
+    return statement
 
 
 def engine(url: str) -> Engine:

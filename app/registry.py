@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import count, repeat
 
 from celery import Signature
-from celery.result import AsyncResult, GroupResult
-from flask import current_app
-from sqlalchemy import delete, insert, select
+from celery.result import AsyncResult
+from flask import current_app, has_request_context, request
+from sqlalchemy import delete, select
 
 from app import db, patience
-from app.models import TaskRecord
+from app.models import Submission, TaskRecord
+from app.services import canvas
 from app.services.broker import VISIBILITY_TIMEOUT
 from app.services.results import Results
+
+LONGEST_CALLER = 64  # characters, as in the table
 
 
 def publish(signature: Signature) -> AsyncResult:
@@ -23,15 +28,32 @@ def publish(signature: Signature) -> AsyncResult:
     """
     ask_result_backend()
     root = signature.freeze()
-    ids = task_ids(root)
-    remember(ids, str(signature.task), root.id)
+    ids = canvas.task_ids(root)
+    names = canvas.names(signature)
+    name = names.get(root.id, str(signature.task))
+    remember(ids, name, root.id, names)
+    _note_submission(root.id, name)
     try:
         with current_app.extensions["breakers"]["broker"]():
             return signature.apply_async()
     except Exception:
         # Nobody was told these ids.
-        forget(ids)
+        forget([*ids, root.id])
         raise
+
+
+def publish_all(signatures: Sequence[Signature], root_id: str) -> None:
+    """Send the tasks of one kind that a task makes, over one connection; each has its id already.
+
+    Ids that are known stay so, so that a batch may be sent again.
+    """
+    if not signatures:
+        return
+    ids = [each.options["task_id"] for each in signatures]
+    remember(ids, str(signatures[0].task), root_id)
+    with current_app.extensions["celery"].producer_or_acquire() as producer:
+        for each in signatures:
+            each.apply_async(producer=producer)
 
 
 def ask_result_backend() -> None:
@@ -43,36 +65,47 @@ def ask_result_backend() -> None:
             backend.ping()
 
 
-def task_ids(result: Any) -> list[str]:
-    """The ids of all tasks behind a result; a group's own id is none, nothing runs under it."""
-    ids: dict[str, None] = {}
-    waiting = [result]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, GroupResult):
-            waiting += node.results
-        else:
-            ids[node.id] = None
-        waiting += [node.parent] if node.parent else []
-    return list(ids)
+def remember(
+    ids: Sequence[str], name: str, root_id: str, names: Mapping[str, str] | None = None
+) -> None:
+    """Keep these ids for as long as their results live.
 
-
-def remember(ids: list[str], name: str, root_id: str) -> None:
-    """Keep these ids for as long as their results live."""
-    now = datetime.now(UTC)
-    shared = {
-        "name": name,
-        "root_id": root_id,
-        "created_at": now,
-        "expires_at": now + timedelta(seconds=current_app.extensions["settings"].result_expires),
-    }
+    `names` is given for the parts of a submission, in their order; what a task sends later has none.
+    """
+    shared = {"root_id": root_id, **_times()}
+    rows = [
+        {"id": each, "name": (names or {}).get(each, name), "position": place, **shared}
+        for each, place in zip(ids, count(1) if names else repeat(0), strict=False)
+    ]
     with db.session() as session:
-        session.execute(insert(TaskRecord), [{"id": each, **shared} for each in ids])
+        new = db.insert_new(session, TaskRecord)
+        session.execute(new, rows)
+
+
+def _note_submission(root_id: str, name: str) -> None:
+    row = {"id": root_id, "name": name, "caller": caller(), **_times()}
+    with db.session() as session:
+        # The id may be given again, by a caller of ours that chose it.
+        session.execute(db.insert_new(session, Submission), [row])
+
+
+def _times() -> dict[str, datetime]:
+    now = datetime.now(UTC)
+    lasting = timedelta(seconds=current_app.extensions["settings"].result_expires)
+    return {"created_at": now, "expires_at": now + lasting}
+
+
+def caller() -> str:
+    """Who sent this request: who its header X-Caller says, else its address."""
+    if not has_request_context():
+        return ""
+    return (request.headers.get("X-Caller") or request.remote_addr or "")[:LONGEST_CALLER]
 
 
 def forget(ids: list[str]) -> None:
     with db.session() as session:
         session.execute(delete(TaskRecord).where(TaskRecord.id.in_(ids)))
+        session.execute(delete(Submission).where(Submission.id.in_(ids)))
 
 
 def is_fresh(task_id: str) -> bool | None:
@@ -80,6 +113,51 @@ def is_fresh(task_id: str) -> bool | None:
     with db.session() as session:
         fresh = TaskRecord.expires_at > datetime.now(UTC)
         return session.scalar(select(fresh).where(TaskRecord.id == task_id))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A task of a submission."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """An id that was handed out: of one task, or of a workflow with all its `parts`, in order.
+
+    `fresh`: a result may still come.
+    """
+
+    id: str
+    parts: tuple[Part, ...]
+    fresh: bool
+
+    @property
+    def is_workflow(self) -> bool:
+        return self.parts[:-1] != () or self.parts[-1].id != self.id
+
+
+def find(task_id: str) -> Known | None:
+    """What an id stands for; None if the service doesn't know it."""
+    with db.session() as session:
+        fresh = TaskRecord.expires_at > datetime.now(UTC)
+        of_root = (TaskRecord.root_id == task_id) & (TaskRecord.position > 0)
+        rows = session.execute(
+            select(TaskRecord.id, TaskRecord.name, TaskRecord.root_id, fresh)
+            .where(of_root | (TaskRecord.id == task_id))
+            .order_by(TaskRecord.position)
+        ).all()
+    parts = tuple(Part(row.id, row.name) for row in rows)
+    return Known(task_id, parts, bool(rows[-1][3])) if rows else None
+
+
+def sent_by(root_id: str) -> list[str]:
+    """The ids of all tasks of a submission, those that its tasks sent themselves included."""
+    with db.session() as session:
+        chosen = select(TaskRecord.id).where(TaskRecord.root_id == root_id)
+        return list(session.scalars(chosen.order_by(TaskRecord.position)))
 
 
 def grace() -> timedelta:
@@ -94,5 +172,7 @@ def grace() -> timedelta:
 def forget_expired() -> int:
     """Delete the ids whose results are gone; gives their number."""
     with patience.endless(), db.session() as session:
-        gone = delete(TaskRecord).where(TaskRecord.expires_at < datetime.now(UTC) - grace())
+        over = datetime.now(UTC) - grace()
+        session.execute(delete(Submission).where(Submission.expires_at < over))
+        gone = delete(TaskRecord).where(TaskRecord.expires_at < over)
         return len(session.scalars(gone.returning(TaskRecord.id)).all())

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
-from email.utils import localtime
+from email.utils import localtime, parseaddr
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from opentelemetry import trace
+
+from app.services import attachments
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -33,19 +36,30 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail; `message_id` stays the same when it is sent again."""
+    """One mail; `message_id` stays the same when it is sent again.
+
+    Attachments are paths inside the folder of the service's files.
+    """
 
     recipient: str
     subject: str
     body: str
     message_id: str
+    html: str | None = None
+    attachments: tuple[str, ...] = ()
 
 
 def send(mail: Mail, settings: Settings) -> None:
-    """Hand `mail` to the server of SMTP_URL; raises RefusedError or UnavailableError."""
+    """Hand `mail` to the server of SMTP_URL.
+
+    Raises RefusedError, UnavailableError, or attachments.UnfitError if one is gone by now.
+    """
     server = urlsplit(settings.smtp_url)
+    message = _message(mail, settings.mail_from)
+    for path in attachments.find(settings.files_dir, mail.attachments):
+        _attach(message, path)
     with _span(server), told_apart(), _connection(server) as smtp:
-        smtp.send_message(_message(mail, settings.mail_from))
+        smtp.send_message(message)
 
 
 def _message(mail: Mail, sender: str) -> EmailMessage:
@@ -54,10 +68,26 @@ def _message(mail: Mail, sender: str) -> EmailMessage:
     message["To"] = mail.recipient
     message["Subject"] = mail.subject
     message["Date"] = localtime()
-    domain = sender.rpartition("@")[2]
+    domain = parseaddr(sender)[1].rpartition("@")[2]
     message["Message-ID"] = f"<{mail.message_id}@{domain}>"
-    message.set_content(mail.body)
+    _write(message, mail.body, mail.html)
     return message
+
+
+def _write(message: EmailMessage, body: str, html: str | None) -> None:
+    if html is None:
+        message.set_content(body)
+    elif not body.strip():
+        # Who prefers text would see an empty mail.
+        message.set_content(html, subtype="html")
+    else:
+        message.set_content(body)
+        message.add_alternative(html, subtype="html")
+
+
+def _attach(message: EmailMessage, path: Path) -> None:
+    main, sub = attachments.content_type(path.name)
+    message.add_attachment(path.read_bytes(), maintype=main, subtype=sub, filename=path.name)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def test_the_answer_says_where_to_ask(eager):
     """202 with the members and headers that callers follow."""
     answer, _ = sent_and_asked(eager)
     document = answer.get_json()
-    assert document["message"] == "Email queued for delivery"
+    assert document["message"] == "Email queued for sending"
     assert document["status_url"] == f"/api/task-status/{document['task_id']}"
     assert answer.headers["Location"] == document["status_url"]
 
@@ -43,7 +43,7 @@ def test_eager_mode_keeps_results(eager, mail_server):
         "task_id": answer.get_json()["task_id"],
         "state": "SUCCESS",
         "status": "Task completed successfully",
-        "result": {"status": "sent", "recipient": "ada@example.com", "subject": "Grüße"},
+        "result": {"status": "success", "recipient": "ada@example.com", "subject": "Grüße"},
     }
     assert len(mail_server.mails) == 1
 
