@@ -10,11 +10,13 @@ description. A `request`, which `body.read` reads, or a `form` brings the proble
 with it, each route but one that is `alone` 503; `problems` adds others, or says more of these:
 `problems={404: "No dataset has this id."}`.
 
-- `answers`: a status with its model, or with the media type of a file (`{200: "application/pdf"}`).
+- `answers`: a status with its model, with the media type of a file (`{200: "application/pdf"}`), or
+  with None if there is no body.
 - `form`: the model of a multipart form, instead of `request` or beside it; a file is an `Upload`.
 - `query`: the model of the parameters behind the question mark.
 - `path`: JSON Schema keywords by parameter, which join what the rule says:
   `path={"data_id": {"maximum": 2147483647, "description": "...", "examples": [1]}}`.
+- `bearer`: the route asks for a token, `Authorization: Bearer TOKEN`.
 - `example`: a body (of a form: its fields but the file) that works when sent to a new service.
 
 A check that pydantic can't write as JSON Schema is told by `WithJsonSchema` at its field, so that
@@ -42,7 +44,7 @@ Topic = Literal[
     "Sessions",
     "Monitoring",
 ]
-Answer = type[BaseModel] | str
+Answer = type[BaseModel] | str | None
 View = TypeVar("View", bound=Callable[..., Any])
 
 Upload = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
@@ -95,6 +97,7 @@ class Facts:
     problems: Mapping[int, str] = field(default_factory=dict)
     example: Any = None
     alone: bool = False
+    bearer: bool = False
 
     def __call__(self, view: View) -> View:
         vars(view)["described"] = self

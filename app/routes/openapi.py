@@ -38,6 +38,7 @@ TOPICS = {
 }
 REASONS = {
     400: "The request can't be read, or a field is wrong; `errors` names each.",
+    401: "The token is missing, unknown or expired.",
     404: "Nothing has this id.",
     413: "The body is too large.",
     415: "The body has another type than the ones above.",
@@ -85,7 +86,10 @@ def document(app: Flask) -> Json:
         "servers": [{"url": "/"}],
         "tags": [{"name": k, "description": v} for k, v in TOPICS.items() if k in topics],
         "paths": paths,
-        "components": {"schemas": definitions},
+        "components": {
+            "schemas": definitions,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
@@ -95,7 +99,7 @@ def _schemas(found: list[Operation]) -> tuple[Schemas, dict[str, Json]]:
         facts = each.facts
         taken = (facts.request, facts.form, facts.query)
         wanted |= {(model, "validation"): None for model in taken if model}
-        given = (model for model in facts.answers.values() if not isinstance(model, str))
+        given = (model for model in facts.answers.values() if isinstance(model, type))
         wanted |= {(model, "serialization"): None for model in given}
     schemas, defined = models_json_schema(list(wanted), ref_template="#/components/schemas/{model}")
     return schemas, defined["$defs"]
@@ -112,6 +116,7 @@ def _operation(each: Operation, schemas: Schemas, definitions: dict[str, Json]) 
         **({"description": description.strip()} if description else {}),
         "parameters": [*_path_parameters(each), *query],
         **({"requestBody": body} if body else {}),
+        **({"security": [{"bearer": []}]} if each.facts.bearer else {}),
         "responses": {
             **{str(k): _answer(k, v, schemas) for k, v in each.facts.answers.items()},
             **{str(k): _problem(k, v, schemas) for k, v in sorted(_problems(each).items())},
@@ -161,8 +166,8 @@ def _body(facts: Facts, schemas: Schemas) -> Json | None:
 
 def _answer(status: int, answer: Answer, schemas: Schemas) -> Json:
     said: Json = {"description": HTTPStatus(status).phrase}
-    if isinstance(answer, str):
-        return {**said, "content": {answer: {}}}
+    if not isinstance(answer, type):
+        return {**said, "content": {answer: {}}} if answer else said
     said["content"] = {"application/json": {"schema": schemas[answer, "serialization"]}}
     if answer is Accepted:
         said["headers"] = _header("Location", "As `status_url`.", {"type": "string"})
@@ -175,6 +180,7 @@ def _problems(each: Operation) -> dict[int, str]:
     usual = [400, 413, 415] if facts.request or facts.form else []
     usual += [400] if facts.query else []
     usual += [404] if each.rule.arguments else []
+    usual += [401] if facts.bearer else []
     usual += [] if facts.alone else [503]
     return {**{status: REASONS[status] for status in usual}, **facts.problems}
 
