@@ -12,36 +12,32 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from app import db, patience
 from app.models import PeriodRun
+from app.services.periods import Period
 
 # Longer than any task may run (task_time_limit, 30 minutes): who has it no more was killed.
 LEASE = timedelta(minutes=35)
+KEPT = 100  # periods that are remembered
 
 Result = dict[str, Any]
 
 
-def once(name: str, period: str, task_id: str, work: Callable[[], Result]) -> Result:
+def once(name: str, period: Period, task_id: str, work: Callable[[], Result]) -> Result:
     """What `work` gives for this period: done now, or the kept result if it was done before.
 
     A task that finds another at it leaves it alone, and says skipped. One that was killed may
     begin again under its id at once, another when its lease is over: `work` must be idempotent.
     """
     with patience.endless():
-        if not _claim(name, period, task_id):
-            return _kept(name, period)
+        if not _claim(name, period.name, task_id):
+            return _kept(name, period.name)
         try:
             result = work()
         except BaseException:
-            _release(name, period, task_id)
+            _release(name, period.name, task_id)
             raise
-        _finish(name, period, result)
+        _finish(name, period.name, result)
+        _forget(name, period.start - KEPT * (period.end - period.start))
         return result
-
-
-def forget(name: str, before: datetime) -> None:
-    """Delete the runs of a task that began before `before`."""
-    with patience.endless(), db.session() as session:
-        old = PeriodRun.name == name, PeriodRun.started_at < before
-        session.execute(delete(PeriodRun).where(*old))
 
 
 def _claim(name: str, period: str, task_id: str) -> bool:
@@ -86,6 +82,12 @@ def _release(name: str, period: str, task_id: str) -> None:
 def _finish(name: str, period: str, result: Result) -> None:
     now = datetime.now(UTC)
     _change(name, period, status=PeriodRun.DONE, result=result, finished_at=now)
+
+
+def _forget(name: str, before: datetime) -> None:
+    with db.session() as session:
+        old = PeriodRun.name == name, PeriodRun.started_at < before
+        session.execute(delete(PeriodRun).where(*old))
 
 
 def _change(name: str, period: str, *where: Any, **values: Any) -> bool:
