@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from app.services import deliveries, files, importfolder
+from app.services import bulkmail, deliveries, files, importfolder, outbox
 from app.services.payments import sandbox
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def forget(settings: Settings, before: datetime) -> None:
     """Delete what nobody has touched since `before`; payments and datasets are kept."""
     deliveries.forget(before)
+    outbox.forget(before)
+    bulkmail.forget(before)
     sandbox.forget(before)
     # Uploads whose task never came to its end.
     files.forget(settings.import_dir / importfolder.UPLOADS, before)
