@@ -52,14 +52,15 @@ Subject = Annotated[
     AfterValidator(_not_blank),
 ]
 Reference = Annotated[body.Text, StringConstraints(min_length=1, max_length=LONGEST_PATH)]
+Text = Annotated[body.Text, AfterValidator(_not_blank)]
 BulkText = Annotated[body.Text, StringConstraints(max_length=LONGEST_BULK_TEXT)]
 
 
 class Mail(body.Body):
     recipient: Address
     subject: Subject
-    body: Annotated[body.Text, AfterValidator(_not_blank)]
-    html: Annotated[body.Text, AfterValidator(_not_blank)] | None = None
+    body: Text
+    html: Text | None = None
     attachments: list[Reference] = Field([], max_length=attachments.MOST)
 
 
