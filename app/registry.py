@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count, repeat
+from typing import Any
 
 from celery import Signature
 from celery.result import AsyncResult
@@ -28,11 +28,7 @@ def publish(signature: Signature) -> AsyncResult:
     """
     ask_result_backend()
     root = signature.freeze()
-    ids = canvas.task_ids(root)
-    names = canvas.names(signature)
-    name = names.get(root.id, str(signature.task))
-    remember(ids, name, root.id, names)
-    _note_submission(root.id, name)
+    ids = _remember_submission(signature, root)
     try:
         with current_app.extensions["breakers"]["broker"]():
             return signature.apply_async()
@@ -65,28 +61,27 @@ def ask_result_backend() -> None:
             backend.ping()
 
 
-def remember(
-    ids: Sequence[str], name: str, root_id: str, names: Mapping[str, str] | None = None
-) -> None:
-    """Keep these ids for as long as their results live.
+def remember(ids: Sequence[str], name: str, root_id: str) -> None:
+    """Keep these ids of tasks that a task sends, for as long as their results live."""
+    shared = {"name": name, "root_id": root_id, **_times()}
+    with db.session() as session:
+        new = db.insert_new(session, TaskRecord)
+        session.execute(new, [{"id": each, **shared} for each in ids])
 
-    `names` is given for the parts of a submission, in their order; what a task sends later has none.
-    """
-    shared = {"root_id": root_id, **_times()}
+
+def _remember_submission(signature: Signature, root: Any) -> list[str]:
+    ids, names, times = canvas.task_ids(root), canvas.names(signature), _times()
+    name = names.get(root.id, str(signature.task))
     rows = [
-        {"id": each, "name": (names or {}).get(each, name), "position": place, **shared}
-        for each, place in zip(ids, count(1) if names else repeat(0), strict=False)
+        {"id": each, "name": names.get(each, name), "parent_id": parent, "position": position}
+        for position, (each, parent) in enumerate(ids.items(), 1)
     ]
     with db.session() as session:
         new = db.insert_new(session, TaskRecord)
-        session.execute(new, rows)
-
-
-def _note_submission(root_id: str, name: str) -> None:
-    row = {"id": root_id, "name": name, "caller": caller(), **_times()}
-    with db.session() as session:
-        # The id may be given again, by a caller of ours that chose it.
-        session.execute(db.insert_new(session, Submission), [row])
+        session.execute(new, [{**row, "root_id": root.id, **times} for row in rows])
+        submission = {"id": root.id, "name": name, "caller": caller(), **times}
+        session.execute(db.insert_new(session, Submission), [submission])
+    return list(ids)
 
 
 def _times() -> dict[str, datetime]:
@@ -121,6 +116,7 @@ class Part:
 
     id: str
     name: str
+    parent_id: str | None
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ class Known:
 
     @property
     def is_workflow(self) -> bool:
-        return self.parts[:-1] != () or self.parts[-1].id != self.id
+        return len(self.parts) > 1 or self.parts[0].id != self.id
 
 
 def find(task_id: str) -> Known | None:
@@ -145,11 +141,11 @@ def find(task_id: str) -> Known | None:
         fresh = TaskRecord.expires_at > datetime.now(UTC)
         of_root = (TaskRecord.root_id == task_id) & (TaskRecord.position > 0)
         rows = session.execute(
-            select(TaskRecord.id, TaskRecord.name, TaskRecord.root_id, fresh)
+            select(TaskRecord.id, TaskRecord.name, TaskRecord.parent_id, fresh)
             .where(of_root | (TaskRecord.id == task_id))
             .order_by(TaskRecord.position)
         ).all()
-    parts = tuple(Part(row.id, row.name) for row in rows)
+    parts = tuple(Part(row.id, row.name, row.parent_id) for row in rows)
     return Known(task_id, parts, bool(rows[-1][3])) if rows else None
 
 

@@ -14,7 +14,8 @@ class TaskRecord(Base):
     """An id that the service has handed out; times are UTC.
 
     After `expires_at` the task's result is gone, unless the task ended late. `root_id` is the
-    submission it belongs to; there, `position` is after those of the tasks that it waits for.
+    submission it belongs to; there, `position` is after those of the tasks that it waits for, and
+    `parent_id` is the task or group whose result it takes.
     """
 
     __tablename__ = "tasks"
@@ -22,6 +23,7 @@ class TaskRecord(Base):
     id: Mapped[str] = mapped_column(String(255), primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
     root_id: Mapped[str] = mapped_column(String(255), index=True)
+    parent_id: Mapped[str | None] = mapped_column(String(255))
     position: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)

@@ -9,25 +9,25 @@ from celery.canvas import _chain
 from celery.result import GroupResult
 
 
-def task_ids(result: Any) -> list[str]:
-    """The ids of all tasks behind a result, each after those it waits for.
+def task_ids(result: Any) -> dict[str, str | None]:
+    """The ids of all tasks behind a result, each after those it waits for, with its parent's id.
 
-    A group's own id is none of them: nothing runs under it.
+    A group's own id is none of them, nothing runs under it; it may be a parent's.
     """
-    ids: dict[str, None] = {}
+    ids: dict[str, str | None] = {}
     seen: set[str] = set()
     waiting = [(result, False)]
     while waiting:
         node, comes_next = waiting.pop()
         is_group = isinstance(node, GroupResult)
         if comes_next:
-            ids |= {} if is_group else {node.id: None}
+            ids |= {} if is_group else {node.id: node.parent.id if node.parent else None}
         elif node.id not in seen:
             seen.add(node.id)
             before = [node.parent, *(node.results if is_group else ())]
             waiting.append((node, True))
             waiting += [(each, False) for each in reversed(before) if each is not None]
-    return list(ids)
+    return ids
 
 
 def names(signature: Signature) -> dict[str, str]:

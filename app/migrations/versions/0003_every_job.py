@@ -24,7 +24,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("submissions")
     op.drop_index("ix_tasks_root_id", "tasks")
-    op.drop_column("tasks", "position")
+    for column in ("parent_id", "position"):
+        op.drop_column("tasks", column)
     for table in ("etl_runs", "source_records", "sources"):
         op.drop_table(table)
     for table in ("subscribers", "bulk_mail_recipients", "bulk_mails", "sent_mails"):
@@ -187,6 +188,7 @@ _SAMPLES = [
 
 def _tasks() -> None:
     op.add_column("tasks", sa.Column("position", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("tasks", sa.Column("parent_id", sa.String(255)))
     op.create_index("ix_tasks_root_id", "tasks", ["root_id"])
     op.create_table(
         "submissions",
