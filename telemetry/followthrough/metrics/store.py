@@ -8,8 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+from .. import slots
 from .file import File
-from .slots import Slot
 
 RETRY_AFTER = 60.0
 
@@ -21,7 +21,6 @@ class Store:
 
     def __init__(self) -> None:
         self._directory: Path | None = None
-        self._slot: Slot | None = None
         self._files: dict[str, File] = {}
         self._pid = 0
         self._off_until = 0.0
@@ -68,21 +67,16 @@ class Store:
 
     def _open(self, kind: str) -> File:
         assert self._directory is not None  # noqa: S101  for the type checker
-        if self._slot is None:
-            self._slot = Slot(self._directory / "slots")
-            self._pid = os.getpid()
+        number = slots.held.number(self._directory / "slots")
         folder = self._directory / "metrics"
         folder.mkdir(parents=True, exist_ok=True)
-        self._files[kind] = File.at(folder / f"{kind}_{self._slot.number}.db")
+        self._files[kind] = File.at(folder / f"{kind}_{number}.db")
         return self._files[kind]
 
     def _release(self) -> None:
         for file in self._files.values():
             file.done()
         self._files.clear()
-        if self._slot is not None:
-            self._slot.close()
-        self._slot = None
         self._pid = os.getpid()
 
     def _turn_off(self, error: OSError) -> None:

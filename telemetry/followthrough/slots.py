@@ -1,0 +1,76 @@
+"""A slot is a small number that one living process holds, so files are reused, not piled up.
+
+The lock is POSIX's (lockf): it dies with its process and is not inherited by a fork. It belongs to
+the process and the file, and closing any descriptor of the file drops it; so a process has one
+slot in a directory, for all that it keeps there, and opens its file once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from pathlib import Path
+
+LIMIT = 4096
+
+
+class Slot:
+    """The lowest free slot of a directory; raises OSError where none can be had."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.number, self._fd = next(
+            ((number, fd) for number in range(LIMIT) if (fd := lock(directory / str(number)))),
+            (-1, 0),
+        )
+        if self.number < 0:
+            raise OSError(f"all {LIMIT} slots of {directory} are taken")
+
+    def close(self) -> None:
+        """Give the slot back; in a forked child, drop the parent's descriptor only."""
+        os.close(self._fd)
+
+
+def lock(path: Path) -> int | None:
+    """The descriptor of a slot's file, locked; None if a living process holds it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        os.close(fd)
+        return None
+    return fd
+
+
+class Held:
+    """The slots that this process has, by their directory."""
+
+    def __init__(self) -> None:
+        self._slots: dict[Path, Slot] = {}
+        self._pid = os.getpid()
+        self._unlock()
+        os.register_at_fork(after_in_child=self._unlock)
+
+    def _unlock(self) -> None:
+        # Another thread of the parent may have held it. A signal handler may come in again: RLock.
+        self._lock = threading.RLock()
+
+    def number(self, directory: Path) -> int:
+        """The slot of this process in the directory, taken when first asked for; raises OSError."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self.release()
+            if directory not in self._slots:
+                self._slots[directory] = Slot(directory)
+            return self._slots[directory].number
+
+    def release(self) -> None:
+        """Give all back; what was open in their files must be closed before."""
+        with self._lock:
+            while self._slots:
+                self._slots.popitem()[1].close()
+            self._pid = os.getpid()
+
+
+held = Held()

@@ -1,0 +1,150 @@
+"""What is written straight to bytes is what opentelemetry-proto reads, field by field."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace.span import TraceState
+
+from followthrough.recorder import encode, record, request, wire
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+UINT64 = st.integers(0, 2**64 - 1)
+SCALARS = (
+    st.text(),
+    st.booleans(),
+    INT64,
+    st.floats(allow_nan=False),
+    st.binary(),
+)
+LISTS = [st.lists(scalar | st.none(), max_size=4).map(tuple) for scalar in SCALARS]
+VALUES = st.recursive(
+    st.one_of(*SCALARS, *LISTS),
+    lambda inner: st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+ATTRIBUTES = st.dictionaries(st.text(max_size=20), VALUES, max_size=10)
+STATES = st.sampled_from([None, TraceState(), TraceState([("a", "1"), ("b", "2")])])
+CONTEXTS = st.builds(
+    SpanContext,
+    trace_id=st.integers(0, 2**128 - 1),
+    span_id=UINT64,
+    is_remote=st.booleans(),
+    trace_flags=st.just(TraceFlags(1)),
+    trace_state=STATES,
+)
+EVENTS = st.builds(Event, name=st.text(), attributes=ATTRIBUTES, timestamp=UINT64)
+LINKS = st.builds(Link, context=CONTEXTS, attributes=ATTRIBUTES)
+STATUSES = (
+    st.just(Status())
+    | st.builds(Status, st.just(StatusCode.ERROR), st.text() | st.none())
+    | st.just(Status(StatusCode.OK))
+)
+SCOPES = st.none() | st.builds(
+    InstrumentationScope, st.text(), st.text() | st.none(), st.text() | st.none(), ATTRIBUTES
+)
+SPANS = st.builds(
+    ReadableSpan,
+    name=st.text(),
+    context=CONTEXTS,
+    parent=CONTEXTS | st.none(),
+    resource=st.builds(Resource, ATTRIBUTES, st.text()),
+    attributes=ATTRIBUTES,
+    events=st.lists(EVENTS, max_size=3),
+    links=st.lists(LINKS, max_size=3),
+    kind=st.sampled_from(SpanKind),
+    status=STATUSES,
+    start_time=UINT64,
+    end_time=UINT64,
+    instrumentation_scope=SCOPES,
+)
+
+
+def recorded(span: ReadableSpan) -> bytes:
+    body = encode.span(span)
+    prefix = record.prefix(encode.resource(span.resource), encode.scope(span.instrumentation_scope))
+    return prefix + b"\x12" + wire.varint(len(body)) + body
+
+
+def joined(*spans: ReadableSpan) -> ExportTraceServiceRequest:
+    return ExportTraceServiceRequest.FromString(request.traces(map(recorded, spans)))
+
+
+@given(SPANS)
+def test_every_field_is_what_the_stock_encoder_writes(span: ReadableSpan) -> None:
+    assert joined(span) == encode_spans([span])
+
+
+@given(st.lists(SPANS, max_size=4))
+def test_spans_are_joined_by_resource_and_scope(spans: list[ReadableSpan]) -> None:
+    found = joined(*spans)
+    assert sum(len(s.spans) for r in found.resource_spans for s in r.scope_spans) == len(spans)
+    origins = [r.resource.SerializeToString(deterministic=True) for r in found.resource_spans]
+    assert len(set(origins)) <= len(origins)
+    by_origin = {encode.resource(span.resource) for span in spans}
+    assert len(origins) == len(by_origin)
+
+
+def test_what_limits_have_dropped_is_counted() -> None:
+    limits = SpanLimits(
+        max_span_attributes=1,
+        max_events=1,
+        max_links=1,
+        max_event_attributes=1,
+        max_link_attributes=1,
+    )
+    context = SpanContext(1, 2, is_remote=True)
+    links = [Link(context, {"a": 1, "b": 2})] * 3
+    tracer = TracerProvider(span_limits=limits).get_tracer("x")
+    span = tracer.start_span("x", attributes={"a": 1, "b": 2, "c": 3}, links=links)
+    for _ in range(3):
+        span.add_event("e", {"a": 1, "b": 2})
+    span.end()
+    ended = span._readable_span()
+    found = joined(ended)
+    assert found == encode_spans([ended])
+    written = found.resource_spans[0].scope_spans[0].spans[0]
+    assert written.dropped_attributes_count == 2
+    assert written.dropped_events_count == written.dropped_links_count == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2**63, "9223372036854775808"),
+        (-(2**63) - 1, "-9223372036854775809"),
+        ("half \ud800", "half ?"),
+        (object, str(object)),
+    ],
+)
+def test_what_otlp_has_no_type_for_is_told_as_text(value: object, text: str) -> None:
+    assert AnyValue.FromString(wire.any_value(value)).string_value == text
+
+
+def test_a_huge_value_is_whole() -> None:
+    text = "x" * 10_000_000
+    assert AnyValue.FromString(wire.any_value(text)).string_value == text
+
+
+def test_names_made_up_without_end_take_no_more_memory() -> None:
+    for number in range(10_000):
+        wire.attributes(b"\x0a", {f"key.{number}": 1})
+    assert len(wire._keys) <= 4096
+    assert AnyValue.FromString(wire.any_value({"new": 1})).kvlist_value.values[0].key == "new"
+
+
+@given(st.binary(max_size=40))
+def test_what_is_no_record_is_refused(data: bytes) -> None:
+    try:
+        parts = record.split(data)
+    except ValueError:
+        return
+    assert sum(map(len, parts)) + 9 == len(data)

@@ -1,0 +1,241 @@
+"""A ring keeps what was put in, in order, and says what became of each record."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from followthrough.recorder import ring
+from followthrough.recorder.ring import Writer
+
+CAPACITY = 1024
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "0.spans"
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[Writer]:
+    made = Writer(path, CAPACITY)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reader(writer: Writer, path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDWR)
+    yield fd
+    os.close(fd)
+
+
+def take(fd: int, limit: int = CAPACITY) -> list[bytes]:
+    batch = ring.read(fd, limit)
+    ring.settle(fd, batch, exported=len(batch.payloads))
+    return batch.payloads
+
+
+def test_records_come_out_in_order_and_whole(writer: Writer, reader: int) -> None:
+    sent = [bytes([n]) * n for n in range(20)]
+    for each in sent:
+        writer.put(each)
+    assert take(reader) == sent
+    assert ring.is_empty(reader)
+
+
+def test_nothing_is_gone_before_it_is_settled(writer: Writer, reader: int) -> None:
+    writer.put(b"once")
+    assert ring.read(reader, CAPACITY).payloads == [b"once"]
+    assert take(reader) == [b"once"]
+    assert take(reader) == []
+
+
+def test_a_limit_gives_at_least_one_record(writer: Writer, reader: int) -> None:
+    for each in (b"a" * 100, b"b" * 100):
+        writer.put(each)
+    assert take(reader, 1) == [b"a" * 100]
+    assert take(reader, 1) == [b"b" * 100]
+
+
+def test_a_full_ring_drops_the_new_and_counts(writer: Writer, reader: int) -> None:
+    for _ in range(20):
+        writer.put(b"x" * 84)  # a hundred bytes with its header, and four to fill up
+    account = ring.account_of(reader)
+    assert account.dropped == {"full": 11, "large": 0, "interrupted": 0}
+    assert (account.produced, account.held) == (20, 9)
+    assert len(take(reader)) == 9
+    writer.put(b"again")
+    assert take(reader) == [b"again"]
+
+
+def test_a_record_larger_than_a_quarter_is_dropped(writer: Writer, reader: int) -> None:
+    writer.put(b"x" * (CAPACITY // 4))
+    assert ring.account_of(reader).dropped["large"] == 1
+    assert take(reader) == []
+
+
+def test_a_reader_may_refuse_records(writer: Writer, reader: int) -> None:
+    writer.put(b"bad")
+    ring.settle(reader, ring.read(reader, CAPACITY), exported=0, rejected=1)
+    account = ring.account_of(reader)
+    assert (account.rejected, account.exported, account.held) == (1, 0, 0)
+
+
+def test_a_torn_record_is_skipped_and_counted(writer: Writer, reader: int) -> None:
+    for each in (b"first", b"second", b"third"):
+        writer.put(each)
+    os.pwrite(reader, b"?", ring.PAGE + 24 + 16)
+    assert take(reader) == [b"first", b"third"]
+    account = ring.account_of(reader)
+    assert (account.torn, account.exported, account.held) == (1, 2, 0)
+
+
+@pytest.mark.parametrize("length", [2**20, 200])
+def test_after_a_torn_length_the_reader_goes_on_at_the_head(
+    writer: Writer, reader: int, length: int
+) -> None:
+    for each in (b"first", b"second", b"third"):
+        writer.put(each)
+    os.pwrite(reader, length.to_bytes(4, "little"), ring.PAGE + 24)
+    assert take(reader) == [b"first"]
+    assert ring.is_empty(reader)
+    writer.put(b"fourth")
+    assert take(reader) == [b"fourth"]
+
+
+def test_places_that_no_writer_leaves_begin_anew(writer: Writer, reader: int) -> None:
+    writer.put(b"lost")
+    os.pwrite(reader, (2**60).to_bytes(8, "little"), ring.TAIL)
+    assert take(reader) == []
+    writer.put(b"next")
+    assert take(reader) == [b"next"]
+
+
+def test_the_next_owner_goes_on_where_the_last_one_was_killed(path: Path) -> None:
+    first = Writer(path, CAPACITY)
+    first.put(b"one")
+    # As a kill between the number and the record leaves it.
+    ring._WORD.pack_into(first._map, ring.GIVEN, 2)
+    first.close()
+    second = Writer(path, CAPACITY * 2)
+    second.put(b"two")
+    fd = os.open(path, os.O_RDWR)
+    account = ring.account_of(fd)
+    assert account.dropped["interrupted"] == 1
+    assert (account.produced, account.held) == (3, 2)
+    assert take(fd) == [b"one", b"two"]
+    os.close(fd)
+    second.close()
+
+
+def test_a_foreign_file_is_set_aside(path: Path) -> None:
+    path.write_bytes(b"not a ring")
+    Writer(path, CAPACITY).close()
+    assert path.with_suffix(".broken").read_bytes() == b"not a ring"
+
+
+def test_a_full_disk_leaves_no_half_ring(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(fd: int, size: int) -> None:
+        os.ftruncate(fd, size // 2)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ring, "fallocate", full)
+        with pytest.raises(OSError, match="No space"):
+            Writer(path, CAPACITY)
+    Writer(path, CAPACITY).close()
+    assert not path.with_suffix(".broken").exists()
+
+
+def test_the_files_blocks_are_reserved(writer: Writer, path: Path) -> None:
+    assert path.stat().st_blocks * 512 >= ring.PAGE + CAPACITY
+
+
+def test_threads_lose_nothing(path: Path) -> None:
+    shared = Writer(path, 1 << 20)
+    threads = [
+        threading.Thread(target=lambda n=n: [shared.put(bytes([n, i])) for i in range(250)])
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    fd = os.open(path, os.O_RDWR)
+    assert sorted(take(fd, 1 << 20)) == sorted(bytes([n, i]) for n in range(4) for i in range(250))
+    os.close(fd)
+    shared.close()
+
+
+def test_a_record_in_the_middle_of_a_record_follows_it(writer: Writer, reader: int) -> None:
+    """As from a signal's handler, which runs between two steps of the one below it."""
+    whole = writer._append
+
+    def interrupted(payload: bytes) -> None:
+        if payload == b"outer":
+            writer.put(b"inner")
+        whole(payload)
+
+    writer._append = interrupted  # type: ignore[method-assign]
+    writer.put(b"outer")
+    assert take(reader) == [b"outer", b"inner"]
+
+
+class Ring(RuleBasedStateMachine):
+    """Any sequence of writes, reads and new owners, against a plain queue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path = Path(os.environ["RING_TEST_DIR"]) / "machine.spans"
+        self.path.unlink(missing_ok=True)
+        self.writer = Writer(self.path, CAPACITY)
+        self.fd = os.open(self.path, os.O_RDWR)
+        self.waiting: deque[bytes] = deque()
+        self.put_in = self.taken = 0
+
+    @rule(size=st.integers(0, 300), fill=st.integers(0, 255))
+    def put(self, size: int, fill: int) -> None:
+        before = sum(ring.account_of(self.fd).dropped.values())
+        self.writer.put(bytes([fill]) * size)
+        self.put_in += 1
+        if sum(ring.account_of(self.fd).dropped.values()) == before:
+            self.waiting.append(bytes([fill]) * size)
+
+    @rule(limit=st.integers(1, 2 * CAPACITY))
+    def take(self, limit: int) -> None:
+        for payload in take(self.fd, limit):
+            self.taken += 1
+            assert payload == self.waiting.popleft()
+
+    @rule()
+    def change_owner(self) -> None:
+        self.writer.close()
+        self.writer = Writer(self.path, CAPACITY)
+
+    @invariant()
+    def the_account_is_exact(self) -> None:
+        account = ring.account_of(self.fd)
+        assert account.produced == self.put_in
+        assert account.held == len(self.waiting)
+        assert account.exported == self.taken
+        assert account.torn == account.dropped["interrupted"] == 0
+
+    def teardown(self) -> None:
+        os.close(self.fd)
+        self.writer.close()
+
+
+def test_any_order_of_writes_and_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hypothesis.stateful import run_state_machine_as_test
+
+    monkeypatch.setenv("RING_TEST_DIR", str(tmp_path))
+    run_state_machine_as_test(Ring, settings=settings(max_examples=60, deadline=None))
