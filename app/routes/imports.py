@@ -8,22 +8,19 @@ from typing import IO, Annotated, Any, TypeVar
 
 from flask import Blueprint, Response, current_app, request
 from pydantic import Field, StringConstraints
-from werkzeug.datastructures import FileStorage
-from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
 
 from app import registry
 from app.errors import InvalidError
-from app.routes import answers, body
+from app.routes import answers, body, uploads
 from app.routes.document import Accepted, Upload, described
 from app.services import csvfile, importfolder
+from app.services import uploads as kept
 from app.services.files import OutsideError
 from app.tasks.imports import CHUNK_SIZE, LARGEST_CHUNK, import_csv
 
 blueprint = Blueprint("imports", __name__)
 
 LONGEST_PATH = 1024  # characters
-LONGEST_NAME = 255  # characters, as in the table
-FORM = 64 * 1024  # bytes around an uploaded file: its header and the other fields
 DIGITS = 9
 
 T = TypeVar("T")
@@ -83,7 +80,7 @@ def _publish(path: str, options: dict[str, Any]) -> str:
     try:
         return str(registry.publish(import_csv.s(path, options)).id)
     except Exception:
-        importfolder.let_go(_folder(), path)
+        kept.let_go(_folder(), path)
         raise
 
 
@@ -99,22 +96,16 @@ def _in_folder() -> tuple[str, str, int]:
     with path.open("rb") as file:
         _named("file_path", lambda: csvfile.layout(file))
     inside = str(path.relative_to(_folder().resolve()))
-    return inside, inside[-LONGEST_NAME:], size
+    return inside, inside[-uploads.LONGEST_NAME :], size
 
 
 def _uploaded() -> tuple[str, str, int]:
-    largest = current_app.extensions["settings"].import_max_bytes
-    if request.content_length is None:
-        raise LengthRequired("An upload needs the header Content-Length.")
-    request.max_content_length = largest + FORM
+    upload = uploads.received(current_app.extensions["settings"].import_max_bytes)
     size = _wanted().size()
-    upload = _one_file()
     stream: IO[bytes] = upload.stream
-    if _size(stream) > largest:
-        raise RequestEntityTooLarge
     _named("file", lambda: csvfile.layout(stream))
     stream.seek(0)
-    return importfolder.save(stream, _folder()), display_name(upload.filename), size
+    return kept.save(stream, _folder()), uploads.display_name(upload.filename), size
 
 
 def _wanted() -> Wanted:
@@ -132,29 +123,9 @@ def _single(name: str, values: list[str]) -> Any:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else text
 
 
-def _one_file() -> FileStorage:
-    for field in request.files:
-        if field != "file":
-            raise InvalidError([(field, "Extra inputs are not permitted")])
-    uploads = request.files.getlist("file")
-    if len(uploads) != 1 or not uploads[0].filename:
-        raise InvalidError([("file", "Exactly one file is required.")])
-    return uploads[0]
-
-
-def _size(stream: IO[bytes]) -> int:
-    return stream.seek(0, 2)
-
-
 def _named(field: str, check: Callable[[], T]) -> T:
     """What `check` gives; a file that it refuses is refused under this field's name."""
     try:
         return check()
     except (OutsideError, csvfile.BadFileError) as error:
         raise InvalidError([(field, str(error))]) from None
-
-
-def display_name(filename: str | None) -> str:
-    """An upload's name as people see it; it is never used as a path."""
-    last = (filename or "").replace("\\", "/").rpartition("/")[2]
-    return "".join(c for c in last if c.isprintable())[:LONGEST_NAME] or "upload"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from app.services import bulkmail, deliveries, files, importfolder, outbox
+from app.services import bulkmail, deliveries, files, outbox, uploads
 from app.services.payments import sandbox
 
 if TYPE_CHECKING:
@@ -19,4 +19,4 @@ def forget(settings: Settings, before: datetime) -> None:
     bulkmail.forget(before)
     sandbox.forget(before)
     # Uploads whose task never came to its end.
-    files.forget(settings.import_dir / importfolder.UPLOADS, before)
+    files.forget(settings.import_dir / uploads.UPLOADS, before)

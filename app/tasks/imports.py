@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
-from celery.exceptions import Retry
 from flask import current_app
 
-from app.services import importfolder
+from app.services import importfolder, uploads
 from app.services.failures import JobFailedError, again
 from app.services.files import OutsideError
 
@@ -32,7 +29,7 @@ def import_csv(self: Task, file_path: str, options: dict[str, Any] | None = None
     `options` are chunk_size, and the name that people see. An upload is deleted at the end.
     """
     folder: Path = current_app.extensions["settings"].import_dir
-    with _upload_let_go(folder, file_path):
+    with uploads.held(folder, file_path):
         return _imported(self, folder, file_path, options)
 
 
@@ -50,20 +47,6 @@ def _imported(
         raise JobFailedError(f"{file_path}: {error}") from error
     except OperationalError as error:
         raise again(task, "The database does not answer.", RETRY_DELAY) from error
-
-
-@contextmanager
-def _upload_let_go(folder: Path, file_path: str) -> Iterator[None]:
-    """An upload is deleted when its task has ended, well or badly, but not before another try."""
-    try:
-        yield
-    except Retry:
-        raise
-    except Exception:
-        importfolder.let_go(folder, file_path)
-        raise
-    else:
-        importfolder.let_go(folder, file_path)
 
 
 @dataclass(frozen=True)
@@ -102,7 +85,7 @@ def _done_before(file_path: str) -> Progress | None:
     """What the import of an upload came to, if a run before this one has ended and deleted it."""
     from app.services import datasets  # noqa: PLC0415
 
-    content = importfolder.content(file_path)
+    content = uploads.content(file_path)
     progress = datasets.of_content(content) if content else None
     return progress if progress and progress.completed else None
 

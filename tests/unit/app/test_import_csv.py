@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import create_app, db, settings
 from app.models import Dataset, DatasetBadRow, DatasetRow
-from app.services import csvfile, datasets, importer, importfolder
+from app.services import csvfile, datasets, importer, importfolder, uploads
 from app.services.files import OutsideError
 from app.tasks.imports import import_csv, progress_of
 from tests.support import free_port
@@ -503,10 +503,10 @@ def test_an_upload_of_unknown_length_is_refused(app):
 def test_an_upload_s_name_is_never_a_path(app, monkeypatch, name):
     """It is kept under the hash of its content, with no half file beside it."""
     kept_as = []
-    monkeypatch.setattr(importfolder, "let_go", lambda _folder, inside: kept_as.append(inside))
+    monkeypatch.setattr(uploads, "let_go", lambda _folder, inside: kept_as.append(inside))
     imported(app, PEOPLE, name=name)
     assert files_of(app) == set(kept_as)
-    assert re.fullmatch("uploads/[0-9a-f]{64}-[0-9a-f]{32}.csv", kept_as[0])
+    assert re.fullmatch("uploads/[0-9a-f]{64}-[0-9a-f]{32}", kept_as[0])
     with app.app_context(), db.session() as session:
         shown = session.scalars(select(Dataset.name)).one()
     assert "/" not in shown
@@ -519,7 +519,7 @@ def files_of(app):
 
 
 def saved(app, content=PEOPLE):
-    return importfolder.save(io.BytesIO(content), app.extensions["settings"].import_dir)
+    return uploads.save(io.BytesIO(content), app.extensions["settings"].import_dir)
 
 
 def test_an_upload_is_gone_when_it_is_imported(app):
