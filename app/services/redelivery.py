@@ -4,6 +4,9 @@ kombu pops a message and then notes it as unacknowledged: if Redis stops in betw
 what a worker can't acknowledge or give back then is redelivered hours later. Here a message is
 taken and noted in one step, under a tag that the worker chose before; what could not be settled is
 remembered, and settled as soon as the worker consumes again. A task that runs meanwhile goes on.
+
+Each queue has a bell, a stream of one entry that is rung by whoever puts a message into the queue.
+A worker waits for the bells of all its queues at once, and takes nothing by that.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import contextlib
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from queue import Empty
 from types import SimpleNamespace
 from typing import Any
@@ -20,39 +23,51 @@ from typing import Any
 from kombu.transport import TRANSPORT_ALIASES, _transport_cache, redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import ResponseError
 
 # Seconds after which a stopped Redis has either run a request it had received, or never will.
 DOUBT = 60.0
-# Seconds to wait for one of several queues; with one queue it is kombu's own second.
-TURN = 0.1
+# What a queue's name is followed by in the name of its bell.
+BELL = ".bell"
+# Seconds a bell is kept after it was rung; the queue of a single reply has one too.
+BELL_LIFE = 60
 # Seconds for which a Redis that failed to settle is left alone, unless it is connected to anew.
 PAUSE = 5.0
 
 # A full Redis (maxmemory, noeviction) runs both scripts: it refuses only a script's first write,
 # and these begin with one that takes something out.
+
+# Gives a list and its message or, all lists being empty, where each bell stands at that moment.
 TAKE = """
-local queues = #KEYS - 2
-for number = 1, queues do
+local lists = tonumber(ARGV[3])
+for number = 1, lists do
   local message = redis.call('RPOP', KEYS[number])
   if message then
     local whole, content = pcall(cjson.decode, message)
     local info = whole and type(content) == 'table' and (content.properties or {}).delivery_info
     if info then
       local place = cjson.encode(info.exchange) .. ',' .. cjson.encode(info.routing_key)
-      redis.call('ZADD', KEYS[queues + 1], ARGV[2], ARGV[1])
-      redis.call('HSET', KEYS[queues + 2], ARGV[1], '[' .. message .. ',' .. place .. ']')
+      redis.call('ZADD', KEYS[lists + 1], ARGV[2], ARGV[1])
+      redis.call('HSET', KEYS[lists + 2], ARGV[1], '[' .. message .. ',' .. place .. ']')
     end
     return {KEYS[number], message}
   end
 end
-return false
+local rung = {}
+for number = lists + 3, #KEYS do
+  local last = redis.call('XREVRANGE', KEYS[number], '+', '-', 'COUNT', 1)[1]
+  rung[#rung + 1] = last and last[1] or '0-0'
+end
+return {false, rung}
 """
+# The third key and each second after it are lists, followed by their bells.
 GIVE_BACK = """
 redis.call('ZREM', KEYS[1], ARGV[1])
 if redis.call('HDEL', KEYS[2], ARGV[1]) == 1 then
-  for number = 3, #KEYS do
+  for number = 3, #KEYS, 2 do
     redis.call(ARGV[2], KEYS[number], ARGV[3])
+    redis.call('XADD', KEYS[number + 1], 'MAXLEN', 1, '*', 'new', 1)
+    redis.call('EXPIRE', KEYS[number + 1], ARGV[4])
   end
 end
 """
@@ -136,11 +151,13 @@ class QoS(redis.QoS):
             if not (note := server.hget(self.unacked_key, tag)):
                 return
             self.channel._do_restore_message(*loads(bytes_to_str(note)), pipe, leftmost)  # noqa: SLF001
-            names = [self.unacked_index_key, self.unacked_key, *(name for name, _ in pushed)]
-            keys = [f"{self.channel.global_keyprefix}{name}" for name in names]
+            names = [self.unacked_index_key, self.unacked_key]
+            for name, _ in pushed:
+                names += [name, self.channel.bell(name)]
+            keys = self.channel.keys(names)
             for _, message in pushed[:1]:
                 side = "LPUSH" if leftmost else "RPUSH"
-                server.eval(GIVE_BACK, len(keys), *keys, tag, side, message)
+                server.eval(GIVE_BACK, len(keys), *keys, tag, side, message, BELL_LIFE)
 
     def _done(self, tag: str, kind: set[str]) -> None:
         kind.add(tag)
@@ -151,8 +168,10 @@ class QoS(redis.QoS):
 class Channel(redis.Channel):
     QoS = QoS
     _asked: str | None = None
-    # Redis is full and had nothing for us.
-    _is_full = False
+    # The bells of the queues that were asked, and where they stood when all queues were empty.
+    _bells: tuple[str, ...] = ()
+    _rung: tuple[str, ...] = ()
+    _waits = False
     _in_poll: Any
     _brpop_sent_at: Any
 
@@ -162,28 +181,61 @@ class Channel(redis.Channel):
         _held.consuming = self.qos
         return super().basic_consume(*args, **kwargs)
 
+    def bell(self, name: str) -> str:
+        """The name of a queue's bell; each of its lists, one a priority, has the same."""
+        return f"{name.split(self.sep, 1)[0]}{BELL}"
+
+    def keys(self, names: Iterable[str]) -> list[str]:
+        return [f"{self.global_keyprefix}{name}" for name in names]
+
+    def _put(self, queue: str, message: Any, _publish_batch: Any = None, **options: Any) -> None:
+        """Deliver a message and ring its queue's bell, in one round trip."""
+        commands: list[tuple[Any, ...]] = []
+        kept = SimpleNamespace(add=lambda *command: commands.append(command))
+        super()._put(queue, message, _publish_batch=kept, **options)
+        (bell,) = self.keys([self.bell(queue)])
+        commands += [("xadd", bell, {"new": 1}, "*", 1, False), ("expire", bell, BELL_LIFE)]
+        if _publish_batch is None:
+            self._send(commands)
+        for command in commands if _publish_batch else ():
+            _publish_batch.add(*command)
+
+    def _send(self, commands: list[tuple[Any, ...]]) -> None:
+        with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+            for name, *arguments in commands:
+                getattr(pipe, name)(*arguments)
+            pushed, *_ = pipe.execute(raise_on_error=False)
+        # A message that was taken is not to be sent again because its bell could not ring.
+        if isinstance(pushed, Exception):
+            raise pushed
+
     def _brpop_start(self, timeout: float | None = None) -> None:
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:
             return
-        names = [self._q_for_pri(queue, pri) for pri in self.priority_steps for queue in queues]
-        keys = [f"{self.global_keyprefix}{name}" for name in names]
         _held.doubt(self._asked)
         self._asked = str(uuid.uuid4())
         connection = self._in_poll = self.client.connection
         self._brpop_sent_at = time.monotonic()
-        wait = (timeout or self.brpop_timeout) if len(keys) == 1 else TURN
-        if self._is_full:
-            # It refuses a BLMOVE, but not this, which waits in vain.
-            connection.send_command("BLPOP", f"{keys[0]}{self.sep}none", self.brpop_timeout)
-        else:
-            # Moves nothing: it only waits until there is something to take.
-            connection.send_command("BLMOVE", keys[0], keys[0], "RIGHT", "RIGHT", wait)
-        notes = [
-            f"{self.global_keyprefix}{key}" for key in (self.unacked_index_key, self.unacked_key)
-        ]
-        arguments = (len(keys) + len(notes), *keys, *notes, self._asked, time.time())
-        connection.send_command("EVAL", TAKE, *arguments)
+        wait = self._wait_for(tuple(self.keys(map(self.bell, queues))), timeout)
+        commands = [*wait, self._take(queues)]
+        self._waits = bool(wait)
+        connection.send_packed_command(connection.pack_commands(commands))
+
+    def _wait_for(self, bells: tuple[str, ...], timeout: float | None) -> list[tuple[Any, ...]]:
+        """The command that waits until one of the bells rings, if it is known where they stood."""
+        rung = dict(zip(self._bells, self._rung, strict=True)) if self._rung else {}
+        self._bells, self._rung = bells, ()
+        if not rung.keys() >= set(bells):
+            return []
+        wait = max(int((timeout or self.brpop_timeout) * 1000), 1)
+        return [("XREAD", "BLOCK", wait, "STREAMS", *bells, *(rung[bell] for bell in bells))]
+
+    def _take(self, queues: list[str]) -> tuple[Any, ...]:
+        lists = [self._q_for_pri(queue, pri) for pri in self.priority_steps for queue in queues]
+        keys = self.keys([*lists, self.unacked_index_key, self.unacked_key])
+        keys += self._bells
+        return ("EVAL", TAKE, len(keys), *keys, self._asked, time.time(), len(lists))
 
     def _brpop_read(self, **_options: Any) -> bool:
         try:
@@ -192,13 +244,15 @@ class Channel(redis.Channel):
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
-        if not found:
+        place, content = found
+        if place is None:
+            self._rung = tuple(map(bytes_to_str, content))
             self.qos.try_to_settle()
             raise Empty
-        key = bytes_to_str(found[0]).removeprefix(self.global_keyprefix)
+        key = bytes_to_str(place).removeprefix(self.global_keyprefix)
         queue = key.rsplit(self.sep, 1)[0]
         self._queue_cycle.rotate(queue)
-        payload = loads(bytes_to_str(found[1]))
+        payload = loads(bytes_to_str(content))
         payload["properties"]["delivery_tag"] = tag
         self.connection._deliver(payload, queue)  # noqa: SLF001
         return True
@@ -206,21 +260,14 @@ class Channel(redis.Channel):
     def _answer(self) -> Any:
         connection = self.client.connection
         try:
-            is_full = self._has_refused_to_wait(connection)
-            found = self.client.parse_response(connection, "EVAL")
+            if self._waits:
+                # Which bell rang, if any, makes no difference: all queues are looked at.
+                connection.read_response()
+            return self.client.parse_response(connection, "EVAL")
         except (*self.connection_errors, ResponseError):
             # So that no answer is left that the next question would take for its own.
             connection.disconnect()
             raise
-        self._is_full = is_full and not found
-        return found
-
-    def _has_refused_to_wait(self, connection: Any) -> bool:
-        try:
-            self.client.parse_response(connection, "BLMOVE")
-        except OutOfMemoryError:
-            return True
-        return False
 
     def close(self) -> None:
         """Close; what has arrived and what is held is kept, whatever fails on the way."""
