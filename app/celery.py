@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from billiard import pool
 from celery import Celery, Task
 from celery.exceptions import CPendingDeprecationWarning
+from kombu import Queue
 
 import followthrough
-from app import tasks
+from app import queues, tasks
 from app.schedule import SCHEDULE
-from app.services import broker, redelivery
+from app.services import broker, cancelling, redelivery
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -63,6 +64,7 @@ def celery_init_app(app: Flask, *, role: Role = "web") -> Celery:
     app.extensions["celery"] = celery
     app.extensions["breakers"] = broker.breakers()
     if role == "worker":
+        _install_control(celery)
         _bound_the_pools_end()
         # It is said at each reconnect, although the setting it asks for is made above.
         said = r"\s*In Celery 5\.1 we introduced an optional breaking change"
@@ -73,6 +75,13 @@ def celery_init_app(app: Flask, *, role: Role = "web") -> Celery:
 
 
 make_celery = celery_init_app
+
+
+def _install_control(celery: Celery) -> None:
+    # Only workers need Celery's worker.
+    from app.services import control  # noqa: PLC0415
+
+    control.install(celery)
 
 
 def _bound_the_pools_end() -> None:
@@ -97,16 +106,28 @@ def _task_class(app: Flask) -> type[Task]:
         default_retry_delay = 1
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            cancelling.stop_if_cancelled(self)
             with app.app_context():
                 return self.run(*args, **kwargs)
 
     return FlaskTask
 
 
+def _queues() -> dict[str, Any]:
+    return {
+        "task_queues": [Queue(name, routing_key=name) for name in queues.NAMES],
+        "task_default_queue": queues.DEFAULT,
+        # A misspelt name would be a queue that no worker consumes.
+        "task_create_missing_queues": False,
+        "task_routes": {task: {"queue": queue} for task, queue in queues.ROUTES.items()},
+    }
+
+
 def _config(settings: Settings, role: Role) -> dict[str, Any]:
     return {
         **_FORMAT,
         **_EXECUTION,
+        **_queues(),
         **broker.config(settings, role),
         "task_compression": "gzip" if settings.env == "production" else None,
         "task_always_eager": settings.task_always_eager,

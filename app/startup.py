@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from app import create_app, settings
+from app import create_app, queues, settings
 from app.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -23,18 +24,35 @@ def settings_or_exit() -> Settings:
     try:
         return settings.load()
     except SettingsError as error:
-        _exit(error, WRONG_SETTINGS)
+        _exit(error.problems, WRONG_SETTINGS)
 
 
 def app_or_exit(role: Role) -> Flask:
     """The application; without the database that it must migrate, exit code 3."""
     loaded = settings_or_exit()
     try:
-        return create_app(loaded, role=role)
+        app = create_app(loaded, role=role)
     except SettingsError as error:
-        _exit(error, NOT_BOOTED)
+        _exit(error.problems, NOT_BOOTED)
+    if role == "worker":
+        _check_the_queues_it_is_given()
+    return app
 
 
-def _exit(error: SettingsError, code: int) -> NoReturn:
-    sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
+def _check_the_queues_it_is_given() -> None:
+    from celery.signals import celeryd_init  # noqa: PLC0415
+
+    celeryd_init.connect(_refuse_unknown_queues, dispatch_uid="app.queues", weak=False)
+
+
+def _refuse_unknown_queues(options: Mapping[str, Any], **_: Any) -> None:
+    for option, member in (("-Q", "queues"), ("-X", "exclude_queues")):
+        given = options.get(member) or ()
+        names = given.split(",") if isinstance(given, str) else given
+        if problem := queues.problem(names):
+            _exit([f"{option}: {problem}"], WRONG_SETTINGS)
+
+
+def _exit(problems: list[str], code: int) -> NoReturn:
+    sys.stderr.write("".join(f"{problem}\n" for problem in problems))
     sys.exit(code)

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from celery import current_task
 from celery.app.amqp import AMQP
-from celery.exceptions import BackendError
+from celery.app.routes import Router
+from celery.exceptions import BackendError, QueueNotFound
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -50,8 +51,29 @@ class PatientConnection(Connection):
         return super().ensure_connection(*args, **{**pauses, **kwargs})
 
 
+class NamingRouter(Router):
+    """Names the queues there are when it refuses one, also one that is meant by a routing key."""
+
+    def route(self, options: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        key = options.get("routing_key")
+        if key and not options.get("exchange") and not options.get("queue"):
+            options = {**options, "queue": key}
+        return super().route(options, *args, **kwargs)
+
+    def expand_destination(self, route: Any) -> Any:
+        try:
+            return super().expand_destination(route)
+        except QueueNotFound as error:
+            there_are = f"the queues are {', '.join(self.queues)}"
+            raise QueueNotFound(f"{error.args[0]}: {there_are}") from None
+
+
 class PatientAMQP(AMQP):
     Connection = PatientConnection
+
+    def Router(self, *args: Any, **kwargs: Any) -> Router:  # noqa: N802  Celery's name
+        router = super().Router(*args, **kwargs)
+        return NamingRouter(router.routes, router.queues, router.create_missing, router.app)
 
 
 class WorkerConnection(PatientConnection):

@@ -11,6 +11,7 @@ import redis
 from celery import Celery
 from kombu import Consumer, Queue
 
+from app import queues
 from app.services import redelivery
 from app.services.broker import PatientAMQP
 from tests.support import free_port, redis_server, wait_for
@@ -99,6 +100,16 @@ def consuming(connection):
         return messages
 
     yield channel, arrived
+
+
+def publisher(broker):
+    """A publisher to the queues of the service."""
+    return Celery(
+        broker=broker.url,
+        backend=broker.url,
+        amqp=PatientAMQP,
+        task_default_queue=queues.DEFAULT,
+    )
 
 
 def publish(broker, *texts):
@@ -193,7 +204,7 @@ def test_several_queues_are_all_served(broker):
 def test_restarts_under_full_load_lose_nothing(broker, tmp_path):
     """Four restarts while a worker is busy taking: each task runs, and soon."""
     parts = Parts(tmp_path, broker.url)
-    celery = Celery(broker=broker.url, amqp=PatientAMQP)
+    celery = publisher(broker)
     ids = []
     with parts.worker("-c", "2", "--include", "tests.support.jobs"):
         for _ in range(4):
@@ -210,7 +221,7 @@ def test_a_full_redis_still_gives_what_it_has(broker, tmp_path):
     """Queued tasks run, the worker waits without haste, and goes on when there is memory again."""
     parts = Parts(tmp_path, broker.url)
     with (
-        Celery(broker=broker.url, backend=broker.url, amqp=PatientAMQP) as celery,
+        publisher(broker) as celery,
         redis.Redis.from_url(broker.url) as client,
         parts.worker("-c", "2", "--include", "tests.support.jobs") as worker,
     ):
@@ -244,7 +255,7 @@ def test_a_worker_can_be_stopped_while_redis_is_away(broker, tmp_path, way, dead
     """A pool process is killed meanwhile: the worker doesn't wait for Redis, the task stays."""
     parts = Parts(tmp_path, broker.url)
     with (
-        Celery(broker=broker.url, amqp=PatientAMQP) as celery,
+        publisher(broker) as celery,
         parts.worker("-c", "1", "--include", "tests.support.jobs") as worker,
     ):
         celery.send_task("test.hold", kwargs={"directory": str(tmp_path)})
@@ -260,12 +271,12 @@ def test_a_worker_can_be_stopped_while_redis_is_away(broker, tmp_path, way, dead
 
 
 def test_an_idle_worker_waits_instead_of_asking(broker, tmp_path):
-    """It asks Redis about once a second."""
+    """It asks Redis about once a second for all of the five queues."""
     parts = Parts(tmp_path, broker.url)
     with parts.worker("-P", "solo"), redis.Redis.from_url(broker.url) as client:
 
         def asked():
-            return client.info("commandstats").get("cmdstat_blmove", {"calls": 0})["calls"]
+            return client.info("commandstats").get("cmdstat_xread", {"calls": 0})["calls"]
 
         wait_for(asked, "the worker asks")
         begin, before = client.time()[0], asked()
