@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from app.services import bulkmail, deliveries, files, outbox, uploads
+from app.services import bulkmail, deliveries, files, outbox, reports, thumbnails, uploads
+from app.services.etl import pipeline
 from app.services.payments import sandbox
 
 if TYPE_CHECKING:
@@ -18,5 +19,9 @@ def forget(settings: Settings, before: datetime) -> None:
     outbox.forget(before)
     bulkmail.forget(before)
     sandbox.forget(before)
+    # These have a time of their own.
+    reports.forget()
+    pipeline.tidy(before)
     # Uploads whose task never came to its end.
     files.forget(settings.import_dir / uploads.UPLOADS, before)
+    files.forget(settings.files_dir / thumbnails.FOLDER, before)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, true, update
 from sqlalchemy.exc import IntegrityError
 
-from app import db
+from app import db, patience
 from app.models.reports import Report as Row
 from app.services import files
 from app.services.reports.types import Scope
@@ -70,10 +69,7 @@ def begun(reference: str, scope: Scope) -> Report:
     with suppress(IntegrityError), db.session() as session:
         if session.get(Row, report_id) is None:
             session.add(Row(id=report_id, **_new(report_id, reference, scope)))
-    found = find(report_id)
-    if found is None:
-        raise LookupError(reference)
-    return found
+    return found(report_id)
 
 
 def _new(report_id: str, reference: str, scope: Scope) -> dict[str, Any]:
@@ -85,6 +81,14 @@ def _new(report_id: str, reference: str, scope: Scope) -> dict[str, Any]:
         "file_path": f"{FOLDER}/{scope.type}_{report_id}.pdf",
         "created_at": datetime.now(UTC),
     }
+
+
+def found(report_id: str) -> Report:
+    """The report of this id; raises LookupError if it was deleted meanwhile."""
+    report = find(report_id)
+    if report is None:
+        raise LookupError(f"The report {report_id} was deleted.")
+    return report
 
 
 def find(report_id: str) -> Report | None:
@@ -118,7 +122,7 @@ def failed(reference: str) -> None:
 
 
 def _change(report_id: str, **values: Any) -> None:
-    unfinished = Row.status != Row.COMPLETED if values["status"] == Row.FAILED else True
+    unfinished = Row.status != Row.COMPLETED if values["status"] == Row.FAILED else true()
     with db.session() as session:
         session.execute(update(Row).where(Row.id == report_id, unfinished).values(**values))
 
@@ -133,13 +137,8 @@ def folder() -> Path:
     return root / FOLDER
 
 
-def older(limit: datetime, most: int) -> Sequence[Report]:
-    """Some of the reports from before this time, at most so many."""
-    wanted = select(Row).where(Row.created_at < limit).order_by(Row.created_at).limit(most)
-    with db.session() as session:
-        return [_report(row) for row in session.scalars(wanted)]
-
-
-def forget(report_ids: Sequence[str]) -> None:
-    with db.session() as session:
-        session.execute(delete(Row).where(Row.id.in_(report_ids)))
+def forget(before: datetime) -> None:
+    """Delete the rows of reports asked for before this moment."""
+    old = delete(Row).where(Row.created_at < before)
+    with patience.endless(), db.session() as session:
+        session.execute(old.execution_options(synchronize_session=False))

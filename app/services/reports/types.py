@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -33,16 +33,27 @@ class ParametersError(ValueError):
 
 @dataclass(frozen=True)
 class Scope:
-    """What a report is of: its type, and its parameters with nothing left open; days are UTC."""
+    """What a report is of: its type, and its parameters with nothing left open.
+
+    Both days belong to it, and are days of its time zone.
+    """
 
     type: str
     first: date
     last: date
     parameters: Mapping[str, str]
+    zone: tzinfo = UTC
 
     @property
-    def days(self) -> int:
-        return (self.last - self.first).days + 1
+    def start(self) -> datetime:
+        """The first moment, in UTC."""
+        return datetime.combine(self.first, time(), self.zone).astimezone(UTC)
+
+    @property
+    def end(self) -> datetime:
+        """The moment after the last, in UTC."""
+        after = self.last + timedelta(days=1)
+        return datetime.combine(after, time(), self.zone).astimezone(UTC)
 
 
 def _day(value: object) -> date:
@@ -158,13 +169,14 @@ TYPES: dict[str, type[Parameters]] = {
 }
 
 
-def scope(report_type: str, parameters: Mapping[str, object], today: date | None = None) -> Scope:
-    """The scope of a report; raises UnknownTypeError or ParametersError."""
+def scope(report_type: str, parameters: Mapping[str, object], now: datetime, zone: tzinfo) -> Scope:
+    """The scope of a report asked for now; raises UnknownTypeError or ParametersError."""
     if report_type not in TYPES:
         raise UnknownTypeError(f"Must be one of {', '.join(TYPES)}.")
     wanted = _checked(TYPES[report_type], parameters)
-    first, last = wanted.period(today or datetime.now(UTC).date())
-    return Scope(report_type, first, last, {**wanted.named(first, last), **wanted.given()})
+    first, last = wanted.period(now.astimezone(zone).date())
+    named = {**wanted.named(first, last), **wanted.given()}
+    return Scope(report_type, first, last, named, zone)
 
 
 def _checked(model: type[Parameters], parameters: Mapping[str, object]) -> Parameters:
