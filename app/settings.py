@@ -8,7 +8,7 @@ import typing
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parseaddr
+from email.utils import getaddresses
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -158,6 +158,12 @@ class Settings:
     import_max_bytes: int = setting(
         "IMPORT_MAX_BYTES", 200 * 1024**2, "Largest file in bytes that may be uploaded for import."
     )
+    image_max_bytes: int = setting(
+        "IMAGE_MAX_BYTES", 20 * 1024**2, "Largest image file in bytes that may be uploaded."
+    )
+    image_max_pixels: int = setting(
+        "IMAGE_MAX_PIXELS", 50_000_000, "Most pixels of an image, width times height.", minimum=1
+    )
     files_dir: Path = setting(
         "FILES_DIR", _files_dir, "Folder of the files the service makes: reports, thumbnails."
     )
@@ -288,8 +294,10 @@ class Settings:
 
 def _is_sender(text: str) -> bool:
     # The name before it may be missing; a domain is written in ASCII, as mail servers read it.
-    address = parseaddr(text)[1]
-    return text.isprintable() and bool(re.fullmatch(r"[^@\s<>,;]+@[A-Za-z0-9.-]+", address))
+    found = [address for _, address in getaddresses([text])]
+    if len(found) != 1 or not text.isprintable():
+        return False
+    return re.fullmatch(r"[^@\s<>,;]+@[A-Za-z0-9.-]+", found[0]) is not None
 
 
 def _url_problem(url: str, schemes: tuple[str, ...]) -> str | None:

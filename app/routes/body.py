@@ -13,6 +13,8 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMe
 
 from app.errors import InvalidError
 
+MOST_NAMED = 100  # wrong fields in an answer; a list may have thousands
+
 
 def _writable(text: str) -> str:
     # JSON can spell half a surrogate pair, which no encoding can write.
@@ -65,7 +67,7 @@ def _named(check: Callable[[], T]) -> T:
     try:
         return check()
     except ValidationError as error:
-        raise InvalidError([_wrong(each) for each in error.errors()]) from None
+        raise InvalidError([_wrong(each) for each in error.errors()[:MOST_NAMED]]) from None
 
 
 def member(field: str, text: str) -> Any:

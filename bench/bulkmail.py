@@ -1,0 +1,60 @@
+"""How long a mail to many takes to queue, and how much memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+from app import create_app, db, settings
+from app.services import bulkmail
+from app.tasks.email import send_bulk_emails
+from tests.support import redis_server
+
+RECIPIENTS = 10_000
+
+
+def main() -> None:
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else RECIPIENTS
+    with tempfile.TemporaryDirectory() as directory, redis_server(Path(directory)) as (_, url):
+        env = {
+            "STATE_DIR": f"{directory}/state",
+            "CELERY_BROKER_URL": url,
+            "OTEL_TRACES_EXPORTER": "none",
+        }
+        loaded = settings.load(env)
+        db.upgrade(loaded)
+        with create_app(loaded, role="worker").app_context():
+            measure(number)
+
+
+def measure(number: int) -> None:
+    queue([bulkmail.Recipient(f"warm{n}@example.com") for n in range(bulkmail.BATCH)])
+    recipients = [bulkmail.Recipient(f"person{n}@example.com") for n in range(number)]
+    before = peak()
+    begin = time.monotonic()
+    result = queue(recipients)
+    seconds = time.monotonic() - begin
+    print(f"mail to many     {result['sent']:,} mails queued in {seconds:.1f} s")
+    print(f"peak memory      {peak():.0f} MiB, {before:.0f} MiB before")
+
+
+def queue(recipients: list[bulkmail.Recipient]) -> dict[str, object]:
+    task_id = str(uuid.uuid4())
+    bulkmail.keep(task_id, recipients)
+    result: dict[str, object] = send_bulk_emails.apply(
+        kwargs={"body": "Text."}, task_id=task_id
+    ).get()
+    return result
+
+
+def peak() -> float:
+    # Linux counts in KiB.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
