@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from celery import Signature
+from celery import Signature, states
 from celery.result import AsyncResult
 from flask import current_app, has_request_context, request
 from sqlalchemy import delete, select
@@ -15,6 +15,7 @@ from sqlalchemy import delete, select
 from app import db, patience
 from app.models import Submission, TaskRecord
 from app.services import canvas
+from app.services.breaker import UnreachableError
 from app.services.broker import VISIBILITY_TIMEOUT
 from app.services.results import Results
 
@@ -29,13 +30,27 @@ def publish(signature: Signature) -> AsyncResult:
     ask_result_backend()
     root = signature.freeze()
     ids = _remember_submission(signature, root)
+    is_eager = current_app.extensions["settings"].task_always_eager
+    if is_eager:
+        canvas.keep_ids_apart(signature)
     try:
         with current_app.extensions["breakers"]["broker"]():
             return signature.apply_async()
-    except Exception:
+    except Exception as error:
+        if is_eager and not isinstance(error, UnreachableError):
+            return _failed(root.id, ids, error)
         # Nobody was told these ids.
         forget([*ids, root.id])
         raise
+
+
+def _failed(root_id: str, ids: Sequence[str], error: Exception) -> AsyncResult:
+    """What a worker would do after a task that others wait for has failed: they fail too."""
+    celery = current_app.extensions["celery"]
+    for each in ids:
+        if celery.AsyncResult(each).state == states.PENDING:
+            celery.backend.store_result(each, error, states.FAILURE)
+    return celery.AsyncResult(root_id)
 
 
 def publish_all(signatures: Sequence[Signature], root_id: str) -> None:

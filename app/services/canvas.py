@@ -50,3 +50,16 @@ def _parts(node: Signature) -> list[Any]:
     if isinstance(node, chord):
         return [*_parts(node.tasks), node.body]
     return list(node.tasks) if isinstance(node, group) else []
+
+
+def keep_ids_apart(signature: Signature) -> None:
+    """Let each task keep the id that freezing gave it where tasks run at once, in this process.
+
+    There a chain would run all its tasks under its own id, which is that of its last one.
+    """
+    waiting = [signature]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, _chain):
+            node.options.pop("task_id", None)
+        waiting += [node.tasks, node.body] if isinstance(node, chord) else _parts(node)
