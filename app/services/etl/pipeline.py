@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 CHUNK = 1000  # rows a transaction
 MOST_ERRORS = 10  # bad rows whose reason is kept
-DAY = 24 * 60 * 60.0  # seconds without a step until a run is given up
 
 Data = dict[str, Any]
 
@@ -76,10 +76,10 @@ def fail(run_id: str, error: str) -> None:
     staging.remove(run_id)
 
 
-def tidy() -> int:
-    """Give up runs that have stopped between two steps for a day; gives their number."""
-    staging.remove_older(DAY)
-    return runs.tidy(DAY)
+def tidy(before: datetime) -> int:
+    """Give up runs whose last step ended before that time; gives their number."""
+    staging.remove_before(before)
+    return runs.tidy(before)
 
 
 def _step(run_id: str, step: str, work: Callable[[Run], Data]) -> Data:
@@ -87,7 +87,9 @@ def _step(run_id: str, step: str, work: Callable[[Run], Data]) -> Data:
     if run.has(step):
         return result(run, step)
     if not run.has(before := STEPS[STEPS.index(step) - 1]):
-        raise JobFailedError(f"The run is {run.status}, and not {before}; start a new run.")
+        raise JobFailedError(
+            f"The run's rows have not been {before}, it is {run.status}; start a new run."
+        )
     try:
         counts = work(run)
     except staging.GoneError:

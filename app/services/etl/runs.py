@@ -101,13 +101,13 @@ def last() -> dict[int, Run]:
         }
 
 
-def tidy(seconds: float) -> int:
-    """Give up runs without a step for so long, and forget old ones; gives how many it gave up."""
+def tidy(before: datetime) -> int:
+    """Give up runs without a step since `before`, whose number it gives, and forget old ones."""
     now = datetime.now(UTC)
-    stuck = (EtlRun.status.in_(STEPS[:-1]), EtlRun.updated_at < now - timedelta(seconds=seconds))
+    stuck = (EtlRun.status.in_(STEPS[:-1]), EtlRun.updated_at < before)
     with patience.endless(), db.session() as session:
         session.execute(delete(EtlRun).where(EtlRun.updated_at < now - KEPT))
-        given_up: CursorResult[Any] = session.execute(  # type: ignore[assignment]
+        given_up: CursorResult[Any] = session.execute(
             update(EtlRun).where(*stuck).values(status=ABANDONED, updated_at=now)
         )
         return given_up.rowcount

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -49,12 +49,12 @@ def remove(run_id: str) -> None:
     shutil.rmtree(_folder(run_id), ignore_errors=True)
 
 
-def remove_older(seconds: float) -> None:
-    """Remove what is left of runs that have kept nothing for so long."""
+def remove_before(moment: datetime) -> None:
+    """Remove what is left of runs that have kept nothing since that time."""
     for folder in _root().glob("*"):
         # Another process may be removing it too.
         with suppress(OSError):
-            if time.time() - folder.stat().st_mtime > seconds:
+            if folder.stat().st_mtime < moment.timestamp():
                 shutil.rmtree(folder)
 
 
