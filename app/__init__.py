@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Role = Literal["web", "worker", "beat", "flower", "client"]
 
+UNSEEN = "api/health,api/ready,/healthz,/readyz,/monitoring/"
+
 __all__ = ["Role", "create_app"]
 
 
@@ -65,7 +67,7 @@ def _init_web(app: Flask, settings: Settings) -> None:
     from app import db, errors, routes  # noqa: PLC0415
 
     # Health checks come every few seconds, and would bury the traces that people look for.
-    unseen = None if os.environ.get("OTEL_PYTHON_FLASK_EXCLUDED_URLS") else "api/health,api/ready"
+    unseen = None if os.environ.get("OTEL_PYTHON_FLASK_EXCLUDED_URLS") else UNSEEN
     followthrough.instrument_flask(app, excluded_urls=unseen)
     app.cli.add_command(db.migrate_command)
     errors.init_app(app)

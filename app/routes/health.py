@@ -10,12 +10,14 @@ from app import db, registry
 from app.routes.document import described
 
 blueprint = Blueprint("health", __name__)
+root_blueprint = Blueprint("probes", __name__)
 
 
 class Health(BaseModel):
     status: str
 
 
+@root_blueprint.get("/healthz")
 @blueprint.get("/health")
 @described("Monitoring", answers={200: Health}, alone=True)
 def health() -> dict[str, str]:
@@ -23,6 +25,7 @@ def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
+@root_blueprint.get("/readyz")
 @blueprint.get("/ready")
 @described("Monitoring", answers={200: Health})
 def ready() -> dict[str, str]:

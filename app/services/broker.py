@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -70,6 +71,12 @@ class NamingRouter(Router):
 
 class PatientAMQP(AMQP):
     Connection = PatientConnection
+
+    def as_task_v2(self, *args: Any, **kwargs: Any) -> Any:
+        """The message of a task, with the second in which it was made."""
+        message = super().as_task_v2(*args, **kwargs)
+        message.properties["timestamp"] = int(time.time())
+        return message
 
     def Router(self, *args: Any, **kwargs: Any) -> Router:  # noqa: N802  Celery's name
         router = super().Router(*args, **kwargs)
