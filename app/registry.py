@@ -10,7 +10,8 @@ from typing import Any
 from celery import Signature, states
 from celery.result import AsyncResult
 from flask import current_app, has_request_context, request
-from sqlalchemy import delete, select
+from sqlalchemy import delete, literal, select, tuple_
+from sqlalchemy.orm import Session
 
 from app import db, patience
 from app.models import Submission, TaskRecord
@@ -162,6 +163,53 @@ def find(task_id: str) -> Known | None:
         ).all()
     parts = tuple(Part(row.id, row.name, row.parent_id) for row in rows)
     return Known(task_id, parts, bool(rows[-1][3])) if rows else None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a list of submissions goes on: after this one."""
+
+    created_at: datetime
+    id: str
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A submission, with its name."""
+
+    known: Known
+    name: str
+    place: Place
+
+
+def sent(whose: str, name: str | None, after: Place | None, limit: int) -> list[Sent]:
+    """What a caller sent, the newest first, up to `limit`."""
+    chosen = select(Submission).where(Submission.caller == whose)
+    if name is not None:
+        chosen = chosen.where(Submission.name == name)
+    if after is not None:
+        created = literal(after.created_at, Submission.created_at.type)
+        place = tuple_(Submission.created_at, Submission.id)
+        chosen = chosen.where(place < tuple_(created, literal(after.id)))
+    newest = chosen.order_by(Submission.created_at.desc(), Submission.id.desc()).limit(limit)
+    with db.session() as session:
+        rows = list(session.scalars(newest))
+        parts = _parts(session, [row.id for row in rows])
+        return [_sent(row, parts[row.id]) for row in rows]
+
+
+def _parts(session: Session, root_ids: list[str]) -> dict[str, list[Part]]:
+    found: dict[str, list[Part]] = {each: [] for each in root_ids}
+    chosen = select(TaskRecord).where(TaskRecord.root_id.in_(root_ids), TaskRecord.position > 0)
+    for row in session.scalars(chosen.order_by(TaskRecord.position)):
+        found[row.root_id].append(Part(row.id, row.name, row.parent_id))
+    return found
+
+
+def _sent(row: Submission, parts: list[Part]) -> Sent:
+    # SQLite forgets the time zone; the tables are in UTC.
+    created = row.created_at if row.created_at.tzinfo else row.created_at.replace(tzinfo=UTC)
+    return Sent(Known(row.id, tuple(parts), fresh=True), row.name, Place(created, row.id))
 
 
 def sent_by(root_id: str) -> list[str]:
