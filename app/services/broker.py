@@ -83,6 +83,17 @@ class PatientAMQP(AMQP):
         return NamingRouter(router.routes, router.queues, router.create_missing, router.app)
 
 
+class WebConnection(PatientConnection):
+    """Tries once, also to tell the workers something, which kombu would try for ever."""
+
+    def ensure(self, *args: Any, **kwargs: Any) -> Any:
+        return super().ensure(*args, **{**kwargs, "max_retries": 0})
+
+
+class WebAMQP(PatientAMQP):
+    Connection = WebConnection
+
+
 class WorkerConnection(PatientConnection):
     """Publishes patiently within a task only."""
 
@@ -102,7 +113,7 @@ class WorkerAMQP(PatientAMQP):
 
 
 def amqp(role: Role) -> type[AMQP]:
-    return WorkerAMQP if role == "worker" else PatientAMQP
+    return {"worker": WorkerAMQP, "web": WebAMQP}.get(role, PatientAMQP)
 
 
 def is_in_task() -> bool:

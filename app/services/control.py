@@ -52,13 +52,17 @@ def install(celery: Celery) -> None:
 
 def heed(ids: Iterable[str], pool: Any) -> None:
     """Run none of these tasks; end those that run."""
-    ids = list(ids)
+    ids = set(ids)
     worker_state.revoked.update(ids)
-    for request in filter(None, map(worker_state.requests.get, ids)):
-        if request in worker_state.scheduled_requests:
-            request.revoked()
-        else:
-            _terminate(request, pool)
+    for request in _among(worker_state.scheduled_requests, ids):
+        request.revoked()
+    for request in _among(worker_state.reserved_requests, ids):
+        _terminate(request, pool)
+
+
+def _among(requests: Iterable[Any], ids: set[str]) -> list[Any]:
+    # Celery also has them by id, but loses one there when its try before it ends.
+    return [request for request in tuple(requests) if request.id in ids]
 
 
 def _terminate(request: Any, pool: Any) -> None:

@@ -31,7 +31,7 @@ def step(self, _before=None, *, directory):
 
 
 @shared_task(bind=True, name="test.hold")
-def hold(self, *, directory):
+def hold(self, _before=None, *, directory):
     """Note the process, then run until the file `go` is there."""
     note(directory, "held", os.getpid())
     wait_for((Path(directory) / "go").exists, "the test lets go", 60)
@@ -44,3 +44,17 @@ def die(self, *, directory):
     """Kill the process that runs it, each time."""
     note(directory, "held", os.getpid())
     os.kill(os.getpid(), 9)
+
+
+@shared_task(bind=True, name="test.fail")
+def fail(self, _before=None, *, directory):
+    """Fail at once."""
+    note(directory, "ran", self.request.id)
+    raise ValueError("no luck")
+
+
+@shared_task(bind=True, name="test.again_later")
+def again_later(self, *, directory):
+    """Ask to be tried again in a minute."""
+    note(directory, "ran", self.request.id)
+    raise self.retry(exc=ValueError("not yet"), countdown=60)
