@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -22,8 +23,9 @@ BAD_REQUEST = 400
 class InvalidError(Exception):
     """The request's fields are wrong: pairs of a field's name and what is wrong with it."""
 
-    def __init__(self, fields: list[tuple[str, str]]) -> None:
+    def __init__(self, fields: list[tuple[str, str]], status: int = BAD_REQUEST) -> None:
         self.fields = fields
+        self.status = status
         super().__init__("; ".join(f"{field}: {wrong}" for field, wrong in fields))
 
 
@@ -63,7 +65,7 @@ def _http_error(error: HTTPException) -> AnyResponse:
 
 def _invalid(error: InvalidError) -> Response:
     fields = [{"field": field, "detail": wrong} for field, wrong in error.fields]
-    return problem(BAD_REQUEST, "Bad Request", str(error), errors=fields)
+    return problem(error.status, HTTPStatus(error.status).phrase, str(error), errors=fields)
 
 
 def _unreachable(error: UnreachableError) -> Response:

@@ -6,7 +6,7 @@ from typing import IO
 
 from flask import request
 from werkzeug.datastructures import FileStorage
-from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
+from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge, UnsupportedMediaType
 
 from app.errors import InvalidError
 
@@ -16,6 +16,8 @@ LONGEST_NAME = 255  # characters
 
 def received(largest: int) -> FileStorage:
     """The form's one file, of at most so many bytes; to be called before the form is read."""
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMediaType("Send the file in a form, as multipart/form-data.")
     if request.content_length is None:
         raise LengthRequired("An upload needs the header Content-Length.")
     request.max_content_length = largest + FORM
