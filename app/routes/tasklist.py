@@ -122,5 +122,5 @@ def _page(lines: list[dict[str, Any]], place: Place | None) -> dict[str, Any]:
 
 def _next(place: Place) -> str:
     microseconds = (place.created_at - EPOCH) // timedelta(microseconds=1)
-    given = {**request.args, "cursor": f"{microseconds}-{place.id}"}
+    given: dict[str, Any] = {**request.args, "cursor": f"{microseconds}-{place.id}"}
     return url_for("tasklist.recent", **given)

@@ -36,9 +36,10 @@ class Cancelled(StartStopStep):
         backend = parent.app.backend
         if not isinstance(backend, Results):
             return
+        errors: tuple[type[Exception], ...] = backend.connection_errors
         try:
             heed(backend.cancelled(), parent.pool)
-        except backend.connection_errors as error:
+        except errors as error:
             logger.warning("can't read which tasks were cancelled: %s", error)
 
 
