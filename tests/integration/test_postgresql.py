@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
@@ -10,11 +11,12 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import select, text, update
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from app import create_app, db, migrations, registry, settings
-from app.models import Base, TaskRecord
+from app.models import Base, Source, TaskRecord
+from app.services.etl import pipeline, records, runs, sources
 from tests.support import HOME, free_port, program_env, python, running, wait_for
 from tests.support.parts import MAIL
 
@@ -197,3 +199,32 @@ def told_in_one_line(output, url):
     assert f"{url.partition('@')[2]} does not open (" in line
     assert "Connection refused" in line
     assert line.endswith("start that database, or name another")
+
+
+def test_a_run_over_a_source_keeps_each_row_once(app):
+    """The same rows as in SQLite; what a later run has written stays."""
+    assert [each.id for each in sources.enabled()] == [1, 2, 3]
+    rows = [{"id": number, "name": "old"} for number in range(2500)]
+    rows += [{"id": "nul\0"}, {"id": "\ud800"}]
+    folder = app.extensions["settings"].import_dir
+    folder.mkdir(parents=True)
+    (folder / "rows.json").write_text(json.dumps(rows))
+    now = datetime.now(UTC)
+    shared = {"enabled": True, "created_at": now, "updated_at": now}
+    with db.session() as session:
+        values = {"name": "rows", "kind": "file", "location": "rows.json", "options": {"key": "id"}}
+        source = session.scalar(insert(Source).values(**values, **shared).returning(Source.id))
+    assert source == 4
+    pipeline.fetch(source, "old")
+    assert pipeline.validate("old")["valid_records"] == 2500
+    pipeline.transform("old")
+    (folder / "rows.json").write_text('[{"id": 7, "name": "new"}]')
+    assert pipeline.sync(source, "new") == 1
+    for _ in range(2):
+        assert pipeline.save("old")["saved_records"] == 2500
+    assert records.counts()[source] == 2500
+    [(key, data, run, _)] = records.page(source, "699", 1)
+    assert (key, data["name"], run) == ("7", "new", "new")
+    assert runs.last()[source].id == "new"
+    assert app.test_client().get("/api/sources").status_code == 200
+    assert pipeline.tidy(datetime.now(UTC)) == 0
