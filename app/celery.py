@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from billiard import pool
 from celery import Celery, Task
 from celery.exceptions import CPendingDeprecationWarning
-from kombu import Queue
+from kombu.entity import Queue
 
 import followthrough
 from app import queues, tasks

@@ -4,9 +4,6 @@ kombu pops a message and then notes it as unacknowledged: if Redis stops in betw
 what a worker can't acknowledge or give back then is redelivered hours later. Here a message is
 taken and noted in one step, under a tag that the worker chose before; what could not be settled is
 remembered, and settled as soon as the worker consumes again. A task that runs meanwhile goes on.
-
-Each queue has a bell, a stream of one entry that is rung by whoever puts a message into the queue.
-A worker waits for the bells of all its queues at once, and takes nothing by that.
 """
 
 from __future__ import annotations
@@ -15,9 +12,9 @@ import contextlib
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from queue import Empty
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, _transport_cache, redis, virtual
@@ -25,52 +22,12 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.exceptions import ResponseError
 
+from app.services import bells, scripts
+
 # Seconds after which a stopped Redis has either run a request it had received, or never will.
 DOUBT = 60.0
-# What a queue's name is followed by in the name of its bell.
-BELL = ".bell"
-# Seconds a bell is kept after it was rung; the queue of a single reply has one too.
-BELL_LIFE = 60
 # Seconds for which a Redis that failed to settle is left alone, unless it is connected to anew.
 PAUSE = 5.0
-
-# A full Redis (maxmemory, noeviction) runs both scripts: it refuses only a script's first write,
-# and these begin with one that takes something out.
-
-# Gives a list and its message or, all lists being empty, where each bell stands at that moment.
-TAKE = """
-local lists = tonumber(ARGV[3])
-for number = 1, lists do
-  local message = redis.call('RPOP', KEYS[number])
-  if message then
-    local whole, content = pcall(cjson.decode, message)
-    local info = whole and type(content) == 'table' and (content.properties or {}).delivery_info
-    if info then
-      local place = cjson.encode(info.exchange) .. ',' .. cjson.encode(info.routing_key)
-      redis.call('ZADD', KEYS[lists + 1], ARGV[2], ARGV[1])
-      redis.call('HSET', KEYS[lists + 2], ARGV[1], '[' .. message .. ',' .. place .. ']')
-    end
-    return {KEYS[number], message}
-  end
-end
-local rung = {}
-for number = lists + 3, #KEYS do
-  local last = redis.call('XREVRANGE', KEYS[number], '+', '-', 'COUNT', 1)[1]
-  rung[#rung + 1] = last and last[1] or '0-0'
-end
-return {false, rung}
-"""
-# The third key and each second after it are lists, followed by their bells.
-GIVE_BACK = """
-redis.call('ZREM', KEYS[1], ARGV[1])
-if redis.call('HDEL', KEYS[2], ARGV[1]) == 1 then
-  for number = 3, #KEYS, 2 do
-    redis.call(ARGV[2], KEYS[number], ARGV[3])
-    redis.call('XADD', KEYS[number + 1], 'MAXLEN', 1, '*', 'new', 1)
-    redis.call('EXPIRE', KEYS[number + 1], ARGV[4])
-  end
-end
-"""
 
 
 class _Held:
@@ -157,7 +114,7 @@ class QoS(redis.QoS):
             keys = self.channel.keys(names)
             for _, message in pushed[:1]:
                 side = "LPUSH" if leftmost else "RPUSH"
-                server.eval(GIVE_BACK, len(keys), *keys, tag, side, message, BELL_LIFE)
+                server.eval(scripts.GIVE_BACK, len(keys), *keys, tag, side, message, bells.LIFE)
 
     def _done(self, tag: str, kind: set[str]) -> None:
         kind.add(tag)
@@ -168,9 +125,9 @@ class QoS(redis.QoS):
 class Channel(redis.Channel):
     QoS = QoS
     _asked: str | None = None
-    # The bells of the queues that were asked, and where they stood when all queues were empty.
-    _bells: tuple[str, ...] = ()
-    _rung: tuple[str, ...] = ()
+    _bells: Sequence[str] = ()
+    # Where these bells stood as all queues were empty; nothing after a message.
+    _stood: Mapping[str, str] = MappingProxyType({})
     _waits = False
     _in_poll: Any
     _brpop_sent_at: Any
@@ -183,7 +140,7 @@ class Channel(redis.Channel):
 
     def bell(self, name: str) -> str:
         """The name of a queue's bell; each of its lists, one a priority, has the same."""
-        return f"{name.split(self.sep, 1)[0]}{BELL}"
+        return bells.name(name.split(self.sep, 1)[0])
 
     def keys(self, names: Iterable[str]) -> list[str]:
         return [f"{self.global_keyprefix}{name}" for name in names]
@@ -193,8 +150,7 @@ class Channel(redis.Channel):
         commands: list[tuple[Any, ...]] = []
         kept = SimpleNamespace(add=lambda *command: commands.append(command))
         super()._put(queue, message, _publish_batch=kept, **options)
-        (bell,) = self.keys([self.bell(queue)])
-        commands += [("xadd", bell, {"new": 1}, "*", 1, False), ("expire", bell, BELL_LIFE)]
+        commands += bells.ring(*self.keys([self.bell(queue)]))
         if _publish_batch is None:
             self._send(commands)
         for command in commands if _publish_batch else ():
@@ -217,25 +173,18 @@ class Channel(redis.Channel):
         self._asked = str(uuid.uuid4())
         connection = self._in_poll = self.client.connection
         self._brpop_sent_at = time.monotonic()
-        wait = self._wait_for(tuple(self.keys(map(self.bell, queues))), timeout)
-        commands = [*wait, self._take(queues)]
+        self._bells = self.keys(map(self.bell, queues))
+        wait = bells.wait(self._bells, self._stood, timeout or self.brpop_timeout)
+        self._stood = {}
         self._waits = bool(wait)
+        commands = [*wait, self._take(queues)]
         connection.send_packed_command(connection.pack_commands(commands))
-
-    def _wait_for(self, bells: tuple[str, ...], timeout: float | None) -> list[tuple[Any, ...]]:
-        """The command that waits until one of the bells rings, if it is known where they stood."""
-        rung = dict(zip(self._bells, self._rung, strict=True)) if self._rung else {}
-        self._bells, self._rung = bells, ()
-        if not rung.keys() >= set(bells):
-            return []
-        wait = max(int((timeout or self.brpop_timeout) * 1000), 1)
-        return [("XREAD", "BLOCK", wait, "STREAMS", *bells, *(rung[bell] for bell in bells))]
 
     def _take(self, queues: list[str]) -> tuple[Any, ...]:
         lists = [self._q_for_pri(queue, pri) for pri in self.priority_steps for queue in queues]
         keys = self.keys([*lists, self.unacked_index_key, self.unacked_key])
         keys += self._bells
-        return ("EVAL", TAKE, len(keys), *keys, self._asked, time.time(), len(lists))
+        return ("EVAL", scripts.TAKE, len(keys), *keys, self._asked, time.time(), len(lists))
 
     def _brpop_read(self, **_options: Any) -> bool:
         try:
@@ -246,7 +195,7 @@ class Channel(redis.Channel):
             self._flush_brpop_reauth()
         place, content = found
         if place is None:
-            self._rung = tuple(map(bytes_to_str, content))
+            self._stood = dict(zip(self._bells, map(bytes_to_str, content), strict=True))
             self.qos.try_to_settle()
             raise Empty
         key = bytes_to_str(place).removeprefix(self.global_keyprefix)
