@@ -93,7 +93,7 @@ def step(highest: Number) -> float:
 
 def short(value: float) -> str:
     """A value on an axis, as in 1.5M."""
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
         if value >= size:
             unit = 1e3 if letter == "k" else size
             return f"{value / unit:,g}{letter}"

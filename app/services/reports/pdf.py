@@ -53,12 +53,22 @@ def drawn(document: Document, shown: Callable[[float], None]) -> bytes:
         # No time of making, and no random id.
         invariant=1,
     )
-    total = len(story)
-    template.setProgressCallBack(
-        lambda kind, value: shown(min(value / total, 1)) if kind == "PROGRESS" else None
-    )
+    template.setProgressCallBack(_progress(len(story), shown))
     template.build(story, canvasmaker=_numbered(document))
     return out.getvalue()
+
+
+def _progress(total: int, shown: Callable[[float], None]) -> Callable[[str, int], None]:
+    most = 0
+
+    def told(kind: str, value: int) -> None:
+        nonlocal most
+        # What is parted at the end of a page is counted again.
+        if kind == "PROGRESS" and value > most:
+            most = value
+            shown(min(most / total, 1))
+
+    return told
 
 
 def _numbered(document: Document) -> type[Canvas]:
