@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +48,7 @@ def _are_types(value: Any) -> bool:
     return isinstance(value, dict) and all(rows.is_type(each) for each in value.values())
 
 
-_FITS = {
+_FITS: dict[str, Callable[[Any], Any]] = {
     "key": lambda value: isinstance(value, str) and value,
     "list": lambda value: isinstance(value, str),
     "required": _are_columns,

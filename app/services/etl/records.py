@@ -12,7 +12,7 @@ from app import db, patience
 from app.models.sources import SourceRecord
 from app.services.etl.runs import Run
 
-_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def save(run: Run, rows: list[tuple[str, dict[str, Any]]]) -> int:

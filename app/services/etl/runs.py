@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from app import db, patience
@@ -107,10 +107,8 @@ def tidy(before: datetime) -> int:
     stuck = (EtlRun.status.in_(STEPS[:-1]), EtlRun.updated_at < before)
     with patience.endless(), db.session() as session:
         session.execute(delete(EtlRun).where(EtlRun.updated_at < now - KEPT))
-        given_up: CursorResult[Any] = session.execute(
-            update(EtlRun).where(*stuck).values(status=ABANDONED, updated_at=now)
-        )
-        return given_up.rowcount
+        given_up = update(EtlRun).where(*stuck).values(status=ABANDONED, updated_at=now)
+        return len(session.scalars(given_up.returning(EtlRun.id)).all())
 
 
 def _run(row: EtlRun) -> Run:

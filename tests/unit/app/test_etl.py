@@ -360,7 +360,8 @@ def test_a_failing_source_ends_the_chain_in_eager_mode_too(app, source):
     wanted = source("none.csv")
     _, status = posted(app, f"single/{wanted}")
     assert status["state"] == "FAILURE"
-    assert status["error"] == "none.csv: Is no file in the imports folder."
+    assert status["error"].startswith("tasks.fetch_data (")
+    assert status["error"].endswith(": none.csv: Is no file in the imports folder.")
 
 
 def test_nobody_answers(source):
