@@ -32,9 +32,9 @@ _FORMAT = {
 
 _EXECUTION = {
     "task_track_started": True,
-    "task_time_limit": 30 * 60,
+    "task_time_limit": queues.LONGEST_RUN,
     # The task itself hears of it five minutes before, and can end in order.
-    "task_soft_time_limit": 25 * 60,
+    "task_soft_time_limit": queues.LONGEST_RUN - 5 * 60,
     # A message is acknowledged after its task ran, so that a stopped worker loses none.
     "task_acks_late": True,
     # One message a process: a long task doesn't hold up others that wait behind it.

@@ -12,6 +12,12 @@ LOW_PRIORITY = "low_priority"
 
 NAMES = (EMAIL, HIGH_PRIORITY, REPORTS, DEFAULT, LOW_PRIORITY)
 
+# Seconds for which a worker may hold a message: while the task waits for its time, as a receiver of
+# a webhook may ask for, and while it runs.
+LONGEST_WAIT = 60 * 60
+LONGEST_RUN = 30 * 60
+LONGEST_HELD = LONGEST_WAIT + LONGEST_RUN
+
 # A task that is not named here goes to the default queue, or where its own declaration says.
 ROUTES = {
     "tasks.send_email": EMAIL,

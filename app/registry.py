@@ -17,7 +17,6 @@ from app import db, patience
 from app.models import Submission, TaskRecord
 from app.services import canvas
 from app.services.breaker import UnreachableError
-from app.services.broker import VISIBILITY_TIMEOUT
 from app.services.results import Results
 
 LONGEST_CALLER = 64  # characters, as in the table
@@ -225,7 +224,7 @@ def grace() -> timedelta:
     A result lives from the end of its task on, and a task may end as late as it is redelivered.
     """
     settings = current_app.extensions["settings"]
-    return timedelta(seconds=VISIBILITY_TIMEOUT + settings.result_expires)
+    return timedelta(seconds=settings.visibility_timeout + settings.result_expires)
 
 
 def forget_expired() -> int:

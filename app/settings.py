@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from app import queues
 from app.services import addresses
 from app.services.payments import currencies
 from followthrough import settings as kit
@@ -120,6 +121,12 @@ class Settings:
     )
     result_expires: int = setting(
         "CELERY_RESULT_EXPIRES", 86400, "Seconds a task's result and id are kept.", minimum=60
+    )
+    visibility_timeout: int = setting(
+        "CELERY_VISIBILITY_TIMEOUT",
+        7200,
+        "Seconds after which Redis gives what a lost worker held to another one.",
+        minimum=1,
     )
     task_always_eager: bool = setting(
         "CELERY_TASK_ALWAYS_EAGER", False, "Run tasks in the calling process, for debugging."
@@ -235,6 +242,11 @@ class Settings:
             problems.append("FLASK_DEBUG: production refuses debug mode; unset it")
         if self.task_always_eager:
             problems.append("CELERY_TASK_ALWAYS_EAGER: for debugging only; unset it in production")
+        if self.visibility_timeout <= queues.LONGEST_HELD:
+            problems.append(
+                "CELERY_VISIBILITY_TIMEOUT: a task that a worker still holds would be given to a "
+                f"second one; set more than {queues.LONGEST_HELD}"
+            )
         return problems
 
     def _url_problems(self) -> list[str]:

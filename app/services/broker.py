@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from app import Role
     from app.settings import Settings
 
-# Redis redelivers what no worker has acknowledged within this time. It is longer than a task may
-# run (30 minutes) and wait in a worker for its ETA (an hour) together; otherwise a task that still
-# runs or waits is given to a second worker.
-VISIBILITY_TIMEOUT = 2 * 60 * 60
-
 # A request has 2 s for all it asks of Redis: at most one of these waits for the broker and one for
 # the result backend.
 WEB_TIMEOUT = 0.8
@@ -143,23 +138,23 @@ def config(settings: Settings, role: Role) -> dict[str, Any]:
         # Also a broker that answers with an error, such as a replica or one that is full.
         "broker_channel_error_retry": True,
         "broker_connection_timeout": wait,
-        "broker_transport_options": _transport_options(settings.broker_url, wait),
+        "broker_transport_options": _transport_options(settings, wait),
         # Each web thread may publish at the same time; a smaller pool makes them wait.
         "broker_pool_limit": settings.web_threads + 2,
         "broker_pool_acquire_timeout": wait,
         "task_publish_retry_policy": retry,
-        **_result_config(role, wait, retry),
+        **_result_config(settings, role, wait, retry),
     }
 
 
-def _transport_options(url: str, wait: float) -> dict[str, Any]:
-    if not urlsplit(url).scheme.startswith(("redis", "unix")):
+def _transport_options(settings: Settings, wait: float) -> dict[str, Any]:
+    if not urlsplit(settings.broker_url).scheme.startswith(("redis", "unix")):
         return {}
     return {
-        "visibility_timeout": VISIBILITY_TIMEOUT,
+        "visibility_timeout": settings.visibility_timeout,
         "socket_timeout": wait,
         "socket_connect_timeout": wait,
-        # One list for each queue: an idle worker waits for it, where it would have to poll several.
+        # One list for each queue, since no message has a priority: a queue is for that.
         "priority_steps": [0],
         # A peer that vanished without a word is noticed while a connection is idle.
         "socket_keepalive": True,
@@ -168,7 +163,9 @@ def _transport_options(url: str, wait: float) -> dict[str, Any]:
     }
 
 
-def _result_config(role: Role, wait: float, retry: dict[str, Any]) -> dict[str, Any]:
+def _result_config(
+    settings: Settings, role: Role, wait: float, retry: dict[str, Any]
+) -> dict[str, Any]:
     return {
         # Reads too: a task that can't be marked as started because Redis is away would fail unrun.
         "result_backend_always_retry": role in _PATIENT,
@@ -178,7 +175,7 @@ def _result_config(role: Role, wait: float, retry: dict[str, Any]) -> dict[str, 
         "redis_socket_keepalive": True,
         # Celery's own retries go on for 20 attempts of a second each.
         "result_backend_transport_options": {
-            "visibility_timeout": VISIBILITY_TIMEOUT,
+            "visibility_timeout": settings.visibility_timeout,
             "retry_policy": retry,
         },
         # One pool of connections for all threads of a process, instead of one each.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from celery import current_app
+from celery.exceptions import QueueNotFound
 from kombu import Connection, transport
 
+from app import queues, registry
 from app.celery import celery_init_app, make_celery, process_role
 from app.services import broker, redelivery
 
@@ -76,11 +78,72 @@ def test_redelivery_waits_for_the_longest_task(make_app, role):
     app = make_app(CELERY_BROKER_URL="redis://127.0.0.1:1/0")
     celery = celery_init_app(app, role=role)
     options = celery.conf.broker_transport_options
-    retry = celery.tasks["tasks.send_email"].retry_backoff_max if celery.tasks else 0
-    assert options["visibility_timeout"] > celery.conf.task_time_limit + retry
+    assert options["visibility_timeout"] > celery.conf.task_time_limit + queues.LONGEST_WAIT
     assert options["socket_keepalive"]
     assert 0 < options["socket_timeout"] <= 10
     assert celery.conf.redis_socket_timeout == options["socket_timeout"]
+
+
+def test_redelivery_is_as_soon_as_set(make_app):
+    """Both sides know it: the transport, and how long the id of a task is kept."""
+    app = make_app(
+        CELERY_BROKER_URL="redis://127.0.0.1:1/0",
+        CELERY_VISIBILITY_TIMEOUT="7",
+        CELERY_RESULT_EXPIRES="60",
+    )
+    assert app.extensions["celery"].conf.broker_transport_options["visibility_timeout"] == 7
+    with app.app_context():
+        assert registry.grace().total_seconds() == 67
+
+
+ROUTED = {
+    "tasks.send_email": "email",
+    "tasks.send_bulk_emails": "email",
+    "tasks.process_payment": "high_priority",
+    "tasks.generate_report": "reports",
+    "tasks.high_priority": "high_priority",
+    "tasks.low_priority": "low_priority",
+}
+
+
+def test_each_task_goes_to_its_queue(make_app):
+    """What is not named, periodic tasks and Celery's own included, goes to the default queue."""
+    celery = make_app().extensions["celery"]
+    names = {*celery.tasks, "tasks.import_csv", "celery.chord_unlock", "celery.backend_cleanup"}
+
+    def queue(name):
+        task = celery.tasks.get(name)
+        options = task._get_exec_options() if task else {}
+        return celery.amqp.router.route(dict(options), name)["queue"].name
+
+    assert {name: queue(name) for name in names} == {
+        name: ROUTED.get(name, "default") for name in names
+    }
+
+
+def test_a_worker_consumes_all_queues_unless_told(make_app):
+    assert set(make_app().extensions["celery"].amqp.queues.consume_from) == set(queues.NAMES)
+
+
+@pytest.mark.parametrize("option", ["queue", "routing_key"])
+def test_a_queue_that_is_not_there_is_refused(make_app, option):
+    """The error names those there are."""
+    celery = make_app().extensions["celery"]
+    with pytest.raises(QueueNotFound, match=r"'nosuch'.* email, high_priority, reports, default"):
+        celery.send_task("tasks.x", **{option: "nosuch"})
+    assert "nosuch" not in celery.amqp.queues
+
+
+def test_a_task_tried_again_stays_in_its_queue(make_app):
+    """Where it was sent to, not where its name would send it."""
+    celery = make_app().extensions["celery"]
+    task = celery.tasks["tasks.send_email"]
+    task.push_request(delivery_info={"exchange": "", "routing_key": "low_priority"}, args=[])
+    try:
+        again = task.signature_from_request()
+    finally:
+        task.pop_request()
+    assert celery.amqp.router.route(dict(again.options), again.task)["queue"].name == "low_priority"
 
 
 def test_a_broker_that_is_down_is_asked_often(monkeypatch):
