@@ -6,6 +6,7 @@ from app.models.base import Base
 from app.models.imports import Dataset, DatasetBadRow, DatasetColumn, DatasetRow
 from app.models.mail import BulkMail, BulkMailRecipient, SentMail, Subscriber
 from app.models.payments import Payment, SandboxCharge
+from app.models.practice import Checkpoint, Item, Record
 from app.models.reports import Report
 from app.models.schedule import PeriodRun, SessionRecord
 from app.models.sources import EtlRun, Source, SourceRecord
@@ -16,13 +17,16 @@ __all__ = [
     "Base",
     "BulkMail",
     "BulkMailRecipient",
+    "Checkpoint",
     "Dataset",
     "DatasetBadRow",
     "DatasetColumn",
     "DatasetRow",
     "EtlRun",
+    "Item",
     "Payment",
     "PeriodRun",
+    "Record",
     "Report",
     "SandboxCharge",
     "SentMail",

@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from app.services import bulkmail, deliveries, files, outbox, reports, thumbnails, uploads
+from app.services import (
+    bulkmail,
+    checkpoints,
+    deliveries,
+    files,
+    outbox,
+    reports,
+    thumbnails,
+    uploads,
+)
 from app.services.etl import pipeline
 from app.services.payments import sandbox
 
@@ -17,6 +26,7 @@ def forget(settings: Settings, before: datetime) -> None:
     """Delete what nobody has touched since `before`; payments and datasets are kept."""
     deliveries.forget(before)
     outbox.forget(before)
+    checkpoints.forget_old(before)
     bulkmail.forget(before)
     sandbox.forget(before)
     # These have a time of their own.

@@ -26,6 +26,8 @@ def downgrade() -> None:
     op.drop_index("ix_tasks_root_id", "tasks")
     for column in ("parent_id", "position"):
         op.drop_column("tasks", column)
+    for table in ("checkpoints", "items", "records"):
+        op.drop_table(table)
     for table in ("etl_runs", "source_records", "sources"):
         op.drop_table(table)
     for table in ("subscribers", "bulk_mail_recipients", "bulk_mails", "sent_mails"):
@@ -97,7 +99,26 @@ def _images() -> None:
 
 
 def _records() -> None:
-    pass
+    op.create_table(
+        "records",
+        sa.Column("id", sa.String(255), primary_key=True),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_table(
+        "items",
+        sa.Column("id", sa.String(255), primary_key=True),
+        sa.Column("processed_at", sa.DateTime(timezone=True)),
+    )
+    op.create_table(
+        "checkpoints",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_index("ix_checkpoints_updated_at", "checkpoints", ["updated_at"])
 
 
 def _sources() -> None:
