@@ -136,7 +136,9 @@ def place(settings: Settings, *, follow: bool = False) -> Place:
     state = settings.state_dir
     # A service has its own working directory, where a relative path would mean another place.
     paths = {"STATE_DIR": state, "FOLLOWTHROUGH_STATE_DIR": settings.telemetry.state_dir}
-    env = {**os.environ, **{name: str(path) for name, path in paths.items()}}
+    # The agent is one of the services.
+    own = {"FOLLOWTHROUGH_START_AGENT": "false"}
+    env = {**os.environ, **own, **{name: str(path) for name, path in paths.items()}}
     extra = _terminal(settings) if follow else {}
     return Place(HOME, {**env, **extra}, RunDirectory(state / "run"), state / "log")
 

@@ -12,14 +12,16 @@ WRONG = 2
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code, 2 for wrong settings."""
-    command = _parser().parse_args(argv).command
+    arguments = _parser().parse_args(argv)
     try:
         settings = load(Settings)
     except SettingsError as error:
         lines = ["followthrough: wrong settings:", *(f"  {one}" for one in error.problems)]
         sys.stderr.write("\n".join([*lines, ""]))
         return WRONG
-    return {"agent": _agent, "settings": _settings}[command](settings)
+    if arguments.command == "agent":
+        return _agent(settings, until_idle=arguments.until_idle)
+    return _settings(settings)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -27,15 +29,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="followthrough", description="Telemetry for Flask and Celery."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("agent", help="serve metrics, keep traces and deliver alerts for this host")
+    agent = commands.add_parser(
+        "agent", help="send spans, serve metrics and deliver alerts for this host"
+    )
+    agent.add_argument("--until-idle", action="store_true", help="end when no process is left")
     commands.add_parser("settings", help="show every setting, its value and where it came from")
     return parser
 
 
-def _agent(settings: Settings) -> int:
+def _agent(settings: Settings, *, until_idle: bool) -> int:
     from .agent import run  # noqa: PLC0415  (the other command needs no server)
 
-    return run(settings)
+    return run(settings, until_idle=until_idle)
 
 
 def _settings(settings: Settings) -> int:

@@ -90,6 +90,26 @@ class Settings:
     bsp_schedule_delay: int = setting(
         "OTEL_BSP_SCHEDULE_DELAY", 1000, "Milliseconds that ended spans wait to be sent together."
     )
+    span_processor: typing.Literal["recorder", "batch"] = setting(
+        "FOLLOWTHROUGH_SPAN_PROCESSOR",
+        "recorder",
+        "recorder: ended spans survive their process, the agent sends them; batch: the SDK's own.",
+    )
+    ring_bytes: int = setting(
+        "FOLLOWTHROUGH_RING_BYTES",
+        4 * 1024**2,
+        "Bytes of spans that each process keeps for the agent; what is more is dropped.",
+        minimum=64 * 1024,
+    )
+    start_agent: bool = setting(
+        "FOLLOWTHROUGH_START_AGENT", True, "Start the agent where none runs."
+    )
+    otlp_compression: typing.Literal["none", "gzip", "deflate"] | None = setting(
+        "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+        None,
+        "none, gzip or deflate; default: gzip, but none within the host.",
+        aliases=("OTEL_EXPORTER_OTLP_COMPRESSION",),
+    )
     otlp_endpoint: str | None = setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         None,

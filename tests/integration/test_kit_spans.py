@@ -1,4 +1,4 @@
-"""Spans leave their process before it ends, and a collector that doesn't answer keeps nobody."""
+"""With the SDK's batch processor spans leave before their process ends, and nothing keeps it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_kit_worker import Worker, start
-from tests.support import free_port, python, redis_server, running, wait_for
+from tests.support import free_port, python, redis_server, running
 from tests.support.collector import collector
 
 pytestmark = pytest.mark.integration
+
+BATCH = {"FOLLOWTHROUGH_SPAN_PROCESSOR": "batch"}
 
 # The span's end is the program's last act; how long it takes from there to exit is printed.
 PROGRAM = """
@@ -33,38 +35,6 @@ started[0] = time.monotonic()
 def broker(tmp_path: Path) -> Iterator[str]:
     with redis_server(tmp_path) as (_redis, url):
         yield url
-
-
-def test_ten_recycled_children_deliver_ten_spans(tmp_path: Path, broker: str) -> None:
-    """The SDK alone delivers none of them: billiard ends children by os._exit."""
-    with (
-        collector() as spans,
-        start(tmp_path, broker, spans.endpoint, KIT_TASKS_PER_CHILD="1") as (program, state),
-    ):
-        worker = Worker(program, broker, state, spans)
-        ids = [worker.send("kit.add", n, n) for n in range(10)]
-        wait_for(lambda: len(spans.named("run/kit.add")) >= 10, "ten spans", 60)
-        wait_for(lambda: all(worker.ends(i) for i in ids), "ten lines")
-        assert len(spans.named("run/kit.add")) == 10
-        wait_for(lambda: worker.counted("kit.add") == {("success", ""): 10}, "the count")
-        # Slots are taken over from the dead: one for each living process, a few while they change.
-        assert len(list((state / "metrics").glob("counter_*.db"))) <= 6
-
-
-def test_a_warm_stop_delivers_the_last_spans(tmp_path: Path, broker: str) -> None:
-    with (
-        collector() as spans,
-        start(tmp_path, broker, spans.endpoint, OTEL_BSP_SCHEDULE_DELAY="60000") as (
-            program,
-            state,
-        ),
-    ):
-        worker = Worker(program, broker, state, spans)
-        ids = [worker.send("kit.add", n, n) for n in range(10)]
-        wait_for(lambda: all(worker.ends(i) for i in ids), "ten ends")
-        assert spans.named("run/kit.add") == []
-        assert program.stop() == 0
-        assert len(spans.named("run/kit.add")) == 10
 
 
 @pytest.mark.parametrize("kind", ["closed", "hanging"])
@@ -88,6 +58,7 @@ def _exit_time(folder: Path, endpoint: str) -> float:
         "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
         "FOLLOWTHROUGH_STATE_DIR": str(folder / "state"),
         "OTEL_BSP_SCHEDULE_DELAY": "60000",
+        **BATCH,
     }
     with running(python("-c", PROGRAM), folder / "program.log", env) as program:
         assert program.wait() == 0
@@ -100,7 +71,7 @@ def test_a_worker_stops_in_time_without_a_collector(tmp_path: Path, broker: str,
     with collector() as spans:
         spans.hanging = True
         endpoint = spans.endpoint if kind == "hanging" else f"http://127.0.0.1:{free_port()}"
-        with start(tmp_path, broker, endpoint) as (program, state):
+        with start(tmp_path, broker, endpoint, **BATCH) as (program, state):
             worker = Worker(program, broker, state)
             worker.end(worker.send("kit.add", 1, 1))
             before = time.monotonic()
@@ -132,6 +103,7 @@ os.waitpid(pid, 0)
         env = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": spans.endpoint,
             "FOLLOWTHROUGH_STATE_DIR": str(tmp_path),
+            **BATCH,
         }
         with running(python("-c", code), tmp_path / "program.log", env) as program:
             assert program.wait() == 0, program.output()

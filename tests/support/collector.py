@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Collector:
-    def __init__(self) -> None:
+    def __init__(self, port: int) -> None:
         self.spans: list[Any] = []
         self.services: set[str] = set()
         self.requests = 0
@@ -21,7 +21,7 @@ class Collector:
         self.ports: dict[str, set[int]] = {}
         self.hanging = False
         self.released = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self.server.daemon_threads = True
 
     @property
@@ -66,9 +66,9 @@ class Collector:
 
 
 @contextlib.contextmanager
-def collector() -> Iterator[Collector]:
-    """A collector on a port of its own."""
-    running = Collector()
+def collector(port: int = 0) -> Iterator[Collector]:
+    """A collector on a port of its own, or on this one."""
+    running = Collector(port)
     thread = threading.Thread(target=running.server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

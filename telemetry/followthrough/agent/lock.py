@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
+
+TRIES = 5
+PAUSE = 0.05  # seconds
 
 
 class Taken(Exception):  # noqa: N818  (it is an answer, not a fault)
@@ -19,14 +23,23 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not self._is_had():
             pid = os.read(self._file, 32).decode(errors="replace").strip()
             os.close(self._file)
-            raise Taken(f"another agent (pid {pid or 'unknown'}) holds {path}") from None
+            raise Taken(f"another agent (pid {pid or 'unknown'}) holds {path}")
         os.ftruncate(self._file, 0)
         os.write(self._file, f"{os.getpid()}\n".encode())
+
+    def _is_had(self) -> bool:
+        # A program that looks whether an agent runs holds the lock for a moment.
+        for _ in range(TRIES):
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(PAUSE)
+            else:
+                return True
+        return False
 
     def release(self) -> None:
         """Give the lock up."""

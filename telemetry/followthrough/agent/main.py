@@ -17,12 +17,15 @@ from .. import logs
 from ..alerts.build import build
 from ..alerts.dispatcher import Dispatcher
 from ..settings import Settings, SettingsError
+from . import idle
 from .lock import Lock, Taken
 from .metrics import Metrics
 from .server import Port, PortError, Server
+from .shipper import DRAIN_SECONDS, Shipper
 
 if TYPE_CHECKING:
     from ..console.store import Store
+    from .sender import Sender
 
 log = structlog.get_logger("followthrough.agent")
 
@@ -32,16 +35,18 @@ PRUNE_SECONDS = 60.0
 STOP_SECONDS = 1.0
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, *, until_idle: bool = False) -> int:
     """Run the agent of `settings.state_dir` until SIGTERM or SIGINT; the exit code.
 
-    2 with one line on stderr when it can't start: another agent runs, a port is taken, the state
-    directory can't be written, a setting is wrong.
+    `until_idle` is for one that a program has started: it ends when no process of the host is left
+    to serve, and goes on without a port that is taken. 2 with one line on stderr when it can't
+    start: another agent runs, a port is taken, the state directory can't be written, a setting is
+    wrong.
     """
     logs.configure_logs(settings.log_format, settings.log_level, SERVICE)
     try:
         with _lock(settings.state_dir):
-            return _serve(settings)
+            return _serve(settings, until_idle=until_idle)
     except (Taken, PortError, SettingsError, OSError, sqlite3.Error) as error:
         sys.stderr.write(f"followthrough agent: {error}\n")
         return WRONG
@@ -57,21 +62,34 @@ def _lock(state_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: Settings, *, until_idle: bool) -> int:
     stop = threading.Event()
     dispatcher = Dispatcher(settings.state_dir, build(settings))
     with contextlib.ExitStack() as stack:
-        ports = [_metrics_port(settings)]
+        ports, sender = [_metrics_port(settings)], None
         if settings.embedded:
-            ports += stack.enter_context(_embedded(settings, stop))
-        server = Server(ports)
+            own, sender = stack.enter_context(_embedded(settings, stop))
+            ports += own
+        server = Server(ports, tolerant=until_idle)
+        shipper = _shipper(settings, sender)
+        stack.enter_context(_running("spans", shipper.run, stop, DRAIN_SECONDS + STOP_SECONDS))
         stack.enter_context(_running("alerts", dispatcher.run, stop))
+        if until_idle:
+            stack.enter_context(_running("idle", idle.Watch(settings, server.stop).run, stop))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
-        log.info("agent.ready", **{port.purpose: port.url for port in ports})
+        log.info("agent.ready", **{port.purpose: port.url for port in server.ports})
         server.run()
     log.info("agent.stopped")
     return 0
+
+
+def _shipper(settings: Settings, sender: Sender | None) -> Shipper:
+    if sender is None:
+        from .sender import Collector  # noqa: PLC0415  the embedded agent needs no HTTP client
+
+        sender = Collector(settings)
+    return Shipper(settings.state_dir, sender, settings.bsp_schedule_delay / 1000)
 
 
 def _metrics_port(settings: Settings) -> Port:
@@ -81,11 +99,11 @@ def _metrics_port(settings: Settings) -> Port:
 
 
 @contextlib.contextmanager
-def _embedded(settings: Settings, stop: threading.Event) -> Iterator[list[Port]]:
+def _embedded(settings: Settings, stop: threading.Event) -> Iterator[tuple[list[Port], Sender]]:
     # Beside a collector the agent needs neither Flask nor protobuf.
     from ..console.pages import create_console  # noqa: PLC0415
     from ..console.store import Store  # noqa: PLC0415
-    from .receiver import Receiver  # noqa: PLC0415
+    from .receiver import Own, Receiver  # noqa: PLC0415
 
     store = Store(
         settings.state_dir / "traces.db",
@@ -93,11 +111,13 @@ def _embedded(settings: Settings, stop: threading.Event) -> Iterator[list[Port]]
         max_bytes=settings.traces_max_bytes,
     )
     host, console = settings.host, create_console(store, settings.otlp_port)
+    receiver = Receiver(store)
+    ports = [
+        Port(host, settings.otlp_port, "otlp", "FOLLOWTHROUGH_OTLP_PORT", receiver),
+        Port(host, settings.console_port, "traces", "FOLLOWTHROUGH_CONSOLE_PORT", console),
+    ]
     with contextlib.closing(store), _running("pruning", lambda s: _prune(store, s), stop):
-        yield [
-            Port(host, settings.otlp_port, "otlp", "FOLLOWTHROUGH_OTLP_PORT", Receiver(store)),
-            Port(host, settings.console_port, "traces", "FOLLOWTHROUGH_CONSOLE_PORT", console),
-        ]
+        yield ports, Own(receiver)
 
 
 def _prune(store: Store, stop: threading.Event) -> None:
@@ -111,7 +131,10 @@ def _prune(store: Store, stop: threading.Event) -> None:
 
 @contextlib.contextmanager
 def _running(
-    name: str, target: Callable[[threading.Event], object], stop: threading.Event
+    name: str,
+    target: Callable[[threading.Event], object],
+    stop: threading.Event,
+    seconds: float = STOP_SECONDS,
 ) -> Iterator[None]:
     thread = threading.Thread(target=target, args=(stop,), name=name, daemon=True)
     thread.start()
@@ -119,4 +142,4 @@ def _running(
         yield
     finally:
         stop.set()
-        thread.join(STOP_SECONDS)
+        thread.join(seconds)

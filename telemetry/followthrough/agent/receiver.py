@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from ..console import otlp
 from ..console.store import Store
+from .sender import Answer
 
 log = structlog.get_logger("followthrough.agent")
 
@@ -54,13 +55,17 @@ class Receiver:
         start(f"{status.value} {status.phrase}", [*headers, ("Content-Length", str(len(body)))])
         return [body]
 
-    def _take(self, environ: dict[str, Any], kind: str) -> ExportTraceServiceResponse:
-        _check(environ, kind)
+    def keep(self, request: bytes, kind: str = PROTOBUF) -> ExportTraceServiceResponse:
+        """Keep a request's spans; raises Refused."""
         try:
-            request = READERS[kind](_body(environ))
+            message = READERS[kind](request)
         except ValueError as error:
             raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
-        return self._keep(list(otlp.spans(request)))
+        return self._keep(list(otlp.spans(message)))
+
+    def _take(self, environ: dict[str, Any], kind: str) -> ExportTraceServiceResponse:
+        _check(environ, kind)
+        return self.keep(_body(environ), kind)
 
     def _keep(self, spans: list[Any]) -> ExportTraceServiceResponse:
         good = [span for span in spans if span]
@@ -70,6 +75,22 @@ class Receiver:
             log.warning("spans.not_stored", error=str(error))
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"not stored: {error}") from error
         return _response(invalid=len(spans) - len(good), full=full)
+
+
+class Own:
+    """The agent's own receiver, as the place where the host's spans are sent."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def send(self, request: bytes, timeout: float) -> Answer:  # noqa: ARG002  nothing to wait for
+        """Keep a request."""
+        try:
+            response = self._receiver.keep(request)
+        except Refused as refused:
+            final = refused.status < HTTPStatus.INTERNAL_SERVER_ERROR
+            return Answer(taken=False, reason=refused.message, final=final)
+        return Answer(taken=True, rejected=response.partial_success.rejected_spans)
 
 
 def _check(environ: dict[str, Any], kind: str) -> None:

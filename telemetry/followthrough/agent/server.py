@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 import waitress.server
 from waitress import wasyncore
+
+log = structlog.get_logger("followthrough.agent")
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -63,11 +66,15 @@ class Port:
 
 
 class Server:
-    """Listens on `ports` from construction on; `run` serves until `stop`."""
+    """Listens on `ports` from construction on; `run` serves until `stop`.
 
-    def __init__(self, ports: list[Port]) -> None:
+    Raises PortError for a port that is taken, or, if `tolerant`, goes on without it.
+    """
+
+    def __init__(self, ports: list[Port], *, tolerant: bool = False) -> None:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-        sockets = _bound(ports)
+        bound = _bound(ports, tolerant=tolerant)
+        self.ports, sockets = list(bound), list(bound.values())
         self._map: dict[int, Any] = {}
         self._stopping = False
         self._server = waitress.server.create_server(
@@ -97,11 +104,18 @@ class Server:
                 return
 
 
-def _bound(ports: list[Port]) -> list[socket.socket]:
+def _bound(ports: list[Port], *, tolerant: bool) -> dict[Port, socket.socket]:
+    bound = {}
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(port.bind()) for port in ports]
+        for port in ports:
+            try:
+                bound[port] = stack.enter_context(port.bind())
+            except PortError as error:
+                if not tolerant:
+                    raise
+                log.warning("agent.port_taken", reason=str(error))
         stack.pop_all()
-    return sockets
+    return bound
 
 
 def _by_port(applications: dict[str, Application]) -> Application:

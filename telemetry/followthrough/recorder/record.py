@@ -16,13 +16,19 @@ def prefix(resource: bytes, scope: bytes) -> bytes:
     return _PREFIX.pack(SPAN, len(resource), len(scope)) + resource + scope
 
 
+def is_span(record: bytes) -> bool:
+    """Whether `split` takes it."""
+    if len(record) < _PREFIX.size:
+        return False
+    kind, resource_size, scope_size = _PREFIX.unpack_from(record)
+    return bool(kind == SPAN and _PREFIX.size + resource_size + scope_size <= len(record))
+
+
 def split(record: bytes) -> tuple[bytes, bytes, bytes]:
     """The resource, the scope and the span of a record; raises ValueError if it is none."""
-    if len(record) < _PREFIX.size:
-        raise ValueError("too short for a record")
-    kind, resource_size, scope_size = _PREFIX.unpack_from(record)
+    if not is_span(record):
+        raise ValueError("no span's record")
+    _, resource_size, scope_size = _PREFIX.unpack_from(record)
     scope_at = _PREFIX.size + resource_size
     span_at = scope_at + scope_size
-    if kind != SPAN or span_at > len(record):
-        raise ValueError("no span's record")
     return record[_PREFIX.size : scope_at], record[scope_at:span_at], record[span_at:]

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from .. import slots
+from .launch import Launcher
 from .ring import Writer
 
 RETRY_AFTER = 60.0
@@ -29,8 +30,9 @@ class Recorder:
     before it tries again, and that is logged once.
     """
 
-    def __init__(self, state_dir: Path, capacity: int) -> None:
+    def __init__(self, state_dir: Path, capacity: int, launcher: Launcher | None = None) -> None:
         self._state_dir = state_dir
+        self._launcher = launcher
         self._capacity = capacity
         self._writer: Writer | None = None
         self._pid = os.getpid()
@@ -51,6 +53,8 @@ class Recorder:
             writer = self._opened()
         if writer is not None:
             writer.put(record)
+        if self._launcher is not None:
+            self._launcher.look()
 
     def close(self) -> None:
         """Give up the ring; its records stay for the agent."""

@@ -56,7 +56,7 @@ _keys = _Keys()
 
 def attributes(tag: bytes, pairs: Mapping[str, Any]) -> bytes:
     """A field of a KeyValue for each attribute."""
-    parts = []
+    parts: list[bytes] = []
     for key, value in pairs.items():
         name, content = _keys[key], any_value(value)
         size = len(content)

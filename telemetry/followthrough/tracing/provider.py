@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,16 @@ from opentelemetry.instrumentation.propagators import (
     set_global_response_propagator,
 )
 
+from .. import recorder
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
     from ..settings import Settings
 
 EXIT_SECONDS = 1.5
+
+logger = logging.getLogger(__name__)
 
 
 class _Current:
@@ -58,10 +63,29 @@ def _processor(exporter: str, settings: Settings) -> SpanProcessor | None:
         return None
     if exporter == "console":
         return export.SimpleSpanProcessor(export.ConsoleSpanExporter())
-    return _otlp(settings)
+    if settings.span_processor == "recorder" and _can_record(settings):
+        return _recorder(settings)
+    return _batch(settings)
 
 
-def _otlp(settings: Settings) -> SpanProcessor:
+def _can_record(settings: Settings) -> bool:
+    """Whether processes can share files here; if not, says so."""
+    reason = recorder.obstacle(settings.state_dir)
+    if reason:
+        logger.warning("spans are sent by the SDK's batch processor: %s", reason)
+    return reason is None
+
+
+def _recorder(settings: Settings) -> SpanProcessor:
+    from ..recorder.launch import Launcher  # noqa: PLC0415
+    from ..recorder.processor import RecorderProcessor  # noqa: PLC0415
+    from ..recorder.recorder import Recorder  # noqa: PLC0415
+
+    launcher = Launcher(settings.state_dir) if settings.start_agent else None
+    return RecorderProcessor(Recorder(settings.state_dir, settings.ring_bytes, launcher))
+
+
+def _batch(settings: Settings) -> SpanProcessor:
     from .exporter import Exporter, Processor  # noqa: PLC0415
 
     processor = Processor(

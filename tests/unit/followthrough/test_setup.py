@@ -106,16 +106,25 @@ import json, followthrough
 followthrough.configure("x")
 from opentelemetry import trace
 processors = trace.get_tracer_provider()._active_span_processor._span_processors
-delays = [p._batch_processor._schedule_delay for p in processors[1:]]
+batches = [getattr(p, "_batch_processor", None) for p in processors]
+delays = [batch._schedule_delay for batch in batches if batch]
 print(json.dumps([[type(p).__name__ for p in processors], delays]))
 """
 
 
-def test_each_exporter_of_the_list_is_there_and_the_delay_holds(tmp_path: Path) -> None:
-    env = {"OTEL_TRACES_EXPORTER": "console,otlp,otlp", "OTEL_BSP_SCHEDULE_DELAY": "250"}
-    names, delays = run(PROCESSORS, tmp_path, **env)
-    assert names == ["SimpleSpanProcessor", "Processor"]
-    assert delays == [0.25]
+def test_each_exporter_of_the_list_is_there_once(tmp_path: Path) -> None:
+    names, _ = run(PROCESSORS, tmp_path, OTEL_TRACES_EXPORTER="console,otlp,otlp")
+    assert names == ["SimpleSpanProcessor", "RecorderProcessor"]
+
+
+def test_the_sdks_batch_processor_can_be_chosen_and_its_delay_holds(tmp_path: Path) -> None:
+    env = {"FOLLOWTHROUGH_SPAN_PROCESSOR": "batch", "OTEL_BSP_SCHEDULE_DELAY": "250"}
+    assert run(PROCESSORS, tmp_path, **env) == [["Processor"], [0.25]]
+
+
+def test_where_files_cannot_be_shared_the_sdks_batch_processor_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert run(PROCESSORS, tmp_path / "file" / "state")[0] == ["Processor"]
 
 
 PROVIDER = """

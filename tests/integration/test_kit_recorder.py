@@ -1,0 +1,196 @@
+"""What was recorded arrives, whatever ends the process that recorded it or the agent that sends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_kit_worker import Worker, start
+from tests.support import (
+    HOME,
+    free_port,
+    program_env,
+    python,
+    redis_server,
+    running,
+    wait_for,
+)
+from tests.support.collector import Collector, collector
+
+pytestmark = pytest.mark.integration
+
+TASK = "run/kit.add"
+
+# Tells each number through a pipe once its span's end has returned.
+ORACLE = """
+import os, sys, followthrough
+from opentelemetry import trace
+followthrough.configure("oracle")
+tracer = trace.get_tracer("test")
+number = int(sys.argv[1])
+while True:
+    tracer.start_span("n", attributes={"number": number, "text": "x" * (number % 700)}).end()
+    os.write(1, b"%d\\n" % number)
+    number += 1
+"""
+FORKS = """
+import os, followthrough
+from opentelemetry import trace
+followthrough.configure("forks")
+tracer = trace.get_tracer("test")
+for number in range(1000):
+    if (pid := os.fork()) == 0:
+        tracer.start_span("fork").end()
+        os.kill(os.getpid(), 9) if number % 2 else os._exit(0)
+    os.waitpid(pid, 0)
+"""
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[str]:
+    with redis_server(tmp_path) as (_redis, url):
+        yield url
+
+
+def agent_pid(state: Path) -> int:
+    return int((state / "agent.lock").read_text())
+
+
+def end_agent(state: Path) -> None:
+    """One that a program has started ends by itself, but later than a test wants to wait."""
+    pid = agent_pid(state)
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), "the agent ends")
+
+
+def _is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def numbers(spans: Collector) -> list[int]:
+    return [
+        attribute.value.int_value
+        for span in spans.named("n")
+        for attribute in span.attributes
+        if attribute.key == "number"
+    ]
+
+
+def env(state: Path, endpoint: str, **more: str) -> dict[str, str]:
+    return {
+        "FOLLOWTHROUGH_STATE_DIR": str(state),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "OTEL_EXPORTER_PROMETHEUS_PORT": str(free_port()),
+        **more,
+    }
+
+
+@pytest.mark.parametrize("how", ["recycled", "warm", "killed"])
+def test_ten_tasks_are_ten_spans_however_their_process_ends(
+    tmp_path: Path, broker: str, how: str
+) -> None:
+    """The SDK alone delivers none: billiard ends children by os._exit, and a kill asks nobody."""
+    limit = {"KIT_TASKS_PER_CHILD": "1"} if how == "recycled" else {}
+    with (
+        collector() as spans,
+        start(tmp_path, broker, spans.endpoint, **limit) as (program, state),
+    ):
+        worker = Worker(program, broker, state, spans)
+        ids = [worker.send("kit.add", n, n) for n in range(10)]
+        wait_for(lambda: all(worker.ends(i) for i in ids), "ten ends", 60)
+        if how == "killed":
+            os.killpg(program.pid, signal.SIGKILL)
+        elif how == "warm":
+            assert program.stop() == 0
+        wait_for(lambda: len(spans.named(TASK)) >= 10, "ten spans", 30)
+        assert len(spans.named(TASK)) == 10
+        # Slots are taken over from the dead: one for each living process, a few while they change.
+        assert len(list((state / "rings").glob("*.spans"))) <= 6
+        end_agent(state)
+
+
+def test_a_killed_agent_is_followed_by_another_and_nothing_is_lost(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with collector() as spans:
+        with running(python("-c", ORACLE_SLOW, "0"), tmp_path / "out", env(state, spans.endpoint)):
+            for _ in range(2):
+                before = len(spans.spans)
+                wait_for(lambda n=before: len(spans.spans) > n, "spans arrive")
+                os.kill(agent_pid(state), signal.SIGKILL)
+            before = len(spans.spans)
+            wait_for(lambda n=before: len(spans.spans) > n, "another agent sends", 10)
+        told = _told(tmp_path / "out")
+        wait_for(lambda: set(told) <= set(numbers(spans)), "all that was told")
+        end_agent(state)
+
+
+ORACLE_SLOW = ORACLE.replace("import os, sys", "import os, sys, threading").replace(
+    "    number += 1", "    number += 1\n    threading.Event().wait(0.01)"
+)
+
+
+def _told(log: Path) -> list[int]:
+    return [int(line) for line in log.read_text().split("\n")[:-1]]
+
+
+def test_a_collector_that_comes_back_gets_what_waited(tmp_path: Path) -> None:
+    state, port = tmp_path / "state", free_port()
+    settings = env(state, f"http://127.0.0.1:{port}")
+    with running(python("-c", ORACLE_SLOW, "0"), tmp_path / "out", settings):
+        wait_for(lambda: len(_told(tmp_path / "out")) > 50, "fifty spans")
+    told = _told(tmp_path / "out")
+    with collector(port) as spans:
+        wait_for(lambda: set(told) <= set(numbers(spans)), "all that waited", 20)
+        assert len(numbers(spans)) == len(set(numbers(spans)))
+        end_agent(state)
+
+
+def test_killed_at_any_instant_a_process_loses_nothing_that_it_was_told_is_recorded(
+    tmp_path: Path,
+) -> None:
+    state, told, number = tmp_path / "state", set(), 0
+    (tmp_path / "spans").touch()
+    with collector() as spans:
+        settings = env(state, spans.endpoint, FOLLOWTHROUGH_RING_BYTES=str(1 << 24))
+        for turn in range(25):
+            found = _recorded_until_killed(number, 0.002 * turn, settings)
+            told |= set(found)
+            number = (found[-1] if found else number) + 2
+        wait_for(lambda: told <= set(numbers(spans)), "all that was told", 30)
+        # Each kill may leave one that was recorded and not told.
+        assert len(set(numbers(spans)) - told) <= 25
+        assert len(numbers(spans)) == len(set(numbers(spans)))
+        end_agent(state)
+
+
+def _recorded_until_killed(number: int, delay: float, settings: dict[str, str]) -> list[int]:
+    argv = python("-c", ORACLE, str(number))
+    out = subprocess.PIPE
+    with subprocess.Popen(argv, cwd=HOME, env=program_env(settings), stdout=out) as program:
+        assert program.stdout is not None
+        first = program.stdout.readline()
+        end = time.monotonic() + delay
+        lines = [first]
+        while time.monotonic() < end:
+            lines.append(program.stdout.readline())
+        program.kill()
+        lines += program.stdout.readlines()
+    return [int(line) for line in lines if line.endswith(b"\n")]
+
+
+def test_a_thousand_short_lives_leave_the_files_of_those_alive_at_once(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with collector() as spans:
+        with running(python("-c", FORKS), tmp_path / "out", env(state, spans.endpoint)) as program:
+            assert program.wait(60) == 0, program.output()
+        wait_for(lambda: len(spans.named("fork")) >= 1000, "a thousand spans", 20)
+        assert len(spans.named("fork")) == 1000
+        assert len(list((state / "rings").iterdir())) <= 3
+        end_agent(state)
