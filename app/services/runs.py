@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import delete, or_, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from app import db, patience
+from app import db, patience, queues
 from app.models import PeriodRun
 from app.services.periods import Period
 
-# Longer than any task may run (task_time_limit, 30 minutes): who has it no more was killed.
-LEASE = timedelta(minutes=35)
+# Longer than a task may run: who has had a period in hand for as long was killed.
+LEASE = timedelta(seconds=queues.LONGEST_RUN + 5 * 60)
 KEPT = 100  # periods that are remembered
 
 Result = dict[str, Any]
