@@ -15,8 +15,9 @@ from celery import Celery, signals
 from celery.bootsteps import StartStopStep
 from celery.worker import state as worker_state
 from celery.worker.consumer import Control
-from celery.worker.control import control_command
+from celery.worker.control import Panel, add_consumer, control_command
 
+from app import queues
 from app.services.results import Results
 
 CANCEL = "cancel_tasks"
@@ -48,6 +49,7 @@ def install(celery: Celery) -> None:
     celery.steps["consumer"].add(Cancelled)
     control_command(name=CANCEL, visible=False)(_cancel)
     control_command(name=OVERVIEW, visible=False)(_overview)
+    Panel.data["add_consumer"] = _add_consumer
     signals.task_received.connect(_note_held, dispatch_uid="app.received", weak=False)
 
 
@@ -75,6 +77,13 @@ def _terminate(request: Any, pool: Any) -> None:
 
 def _cancel(state: Any, ids: list[str], **_: Any) -> None:
     heed(ids, state.consumer.pool)
+
+
+def _add_consumer(state: Any, queue: str, **options: Any) -> Any:
+    # Celery's own would make a queue of a misspelt name.
+    if problem := queues.problem([queue]):
+        return {"error": problem}
+    return add_consumer(state, queue, **options)
 
 
 def _overview(state: Any, ticket: str, **_: Any) -> None:
