@@ -70,6 +70,7 @@ class Picture:
     height: int
     pixels: Image
     orientation: int
+    profile: bytes | None
 
 
 def size(text: str) -> Size:
@@ -118,7 +119,8 @@ def plain(file: IO[bytes], sizes: list[Size], most_pixels: int) -> Picture:
             width, height = height, width
         with _told_apart():
             pixels = _pixels(image, sizes)
-        return Picture(str(image.format), width, height, pixels, orientation)
+        profile = image.info.get("icc_profile")
+        return Picture(str(image.format), width, height, pixels, orientation, profile)
 
 
 def _orientation(image: Image) -> int:
@@ -130,24 +132,28 @@ def _orientation(image: Image) -> int:
 
 
 def _pixels(image: Image, sizes: list[Size]) -> Image:
-    """The pixels in sRGB or grey, with an alpha channel if there is transparency."""
+    """The pixels in RGB, grey or CMYK, with an alpha channel if there is transparency."""
     largest = max(max(each.width, each.height) for each in sizes)
     # A JPEG is decoded no larger than is needed.
     image.draft(None, (largest, largest))
     image.load()
-    profile = image.info.get("icc_profile")
-    return _in_srgb(_eight_bits(image), profile)
+    return _eight_bits(image)
 
 
 def _eight_bits(image: Image) -> Image:
     if image.has_transparency_data:
-        return image.convert("RGBA")
+        return _as(image, "RGBA")
     if image.mode.startswith(_WIDE_MODES):
         # Sixteen bits of grey; a plain conversion would cut them off at white.
         return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     if image.mode in ("1", "L"):
-        return image.convert("L")
-    return image if image.mode == "CMYK" else image.convert("RGB")
+        return _as(image, "L")
+    return image if image.mode == "CMYK" else _as(image, "RGB")
+
+
+def _as(image: Image, mode: str) -> Image:
+    # Pillow copies an image also if nothing is to be converted.
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _in_srgb(image: Image, profile: bytes | None) -> Image:
@@ -163,7 +169,7 @@ def _in_srgb(image: Image, profile: bytes | None) -> Image:
             converted = None  # a profile that doesn't fit the image is dropped
         if converted is not None:
             return converted
-    return image if image.mode == "L" else image.convert(mode)
+    return image if image.mode == "L" else _as(image, mode)
 
 
 def fit(sides: tuple[int, int], box: Size) -> tuple[int, int]:
@@ -178,9 +184,10 @@ def fitted(picture: Picture, box: Size) -> Image:
     from PIL import Image  # noqa: PLC0415
 
     width, height = fit((picture.width, picture.height), box)
-    # Made small first and turned afterwards, which needs less memory.
+    # Made small first, and then the rest, which so needs less memory.
     sides = (height, width) if picture.orientation >= _TURNED else (width, height)
-    small = picture.pixels.resize(sides, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    resized = picture.pixels.resize(sides, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    small = _in_srgb(resized, picture.profile)
     # Pillow writes some of it into files: comments, profiles.
     small.info = {}
     return _turned(small, picture.orientation)

@@ -180,6 +180,39 @@ def test_no_metadata_is_left(eager, kind):
     assert not {"exif", "icc_profile", "xmp", "comment", "Comment"} & small.info.keys()
 
 
+def profile(**primaries):
+    """An ICC profile of an RGB space with these colours, each in XYZ, and a gamma of 2.2."""
+
+    def number(value):
+        return struct.pack(">i", round(value * 65536))
+
+    tags = {b"wtpt": (0.9642, 1.0, 0.8249)}
+    tags |= {f"{name}XYZ".encode(): xyz for name, xyz in primaries.items()}
+    data = {tag: b"XYZ \0\0\0\0" + b"".join(map(number, xyz)) for tag, xyz in tags.items()}
+    gamma = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(2.2 * 256)) + b"\0\0"
+    data |= {f"{name}TRC".encode(): gamma for name in primaries}
+    table, body, offset = b"", b"", 128 + 4 + 12 * len(data)
+    for tag, content in data.items():
+        table += tag + struct.pack(">II", offset + len(body), len(content))
+        body += content
+    head = b"\0\0\0\0" + struct.pack(">I", 0x02400000) + b"mntrRGB XYZ " + b"\0" * 12 + b"acsp"
+    head = head.ljust(64, b"\0") + b"".join(map(number, tags[b"wtpt"]))
+    whole = head.ljust(124, b"\0") + struct.pack(">I", len(data)) + table + body
+    return struct.pack(">I", len(whole) + 4) + whole
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "RGB"), ("PNG", "RGBA"), ("JPEG", "RGB")])
+def test_colours_become_those_of_srgb(eager, kind, mode):
+    """By a profile in which red and green have changed places."""
+    red, green, blue = (0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141)
+    swapped = profile(r=green, g=red, b=blue)
+    image = Image.new("RGB", (50, 50), RED).convert(mode)
+    content = encoded(image, kind, icc_profile=swapped)
+    small = fetched(eager, made(eager, content, sizes="50x50")["thumbnails"][0])
+    assert small.mode == ("RGBA" if mode == "RGBA" else "RGB")
+    assert is_like(small.getpixel((9, 9))[:3], (30, 200, 30))
+
+
 @pytest.mark.parametrize("space", ["LAB", "XYZ", None])
 def test_a_profile_that_does_not_fit_is_left_out(eager, space):
     """One of another colour space, or one that is damaged."""
