@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 Topic = Literal[
@@ -46,6 +46,12 @@ Topic = Literal[
 ]
 Answer = type[BaseModel] | str | None
 View = TypeVar("View", bound=Callable[..., Any])
+
+
+def without_default(schema: dict[str, Any]) -> None:
+    """For a field's `json_schema_extra`, whose default means "none" and is no value to send."""
+    schema.pop("default", None)
+
 
 Upload = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
 
@@ -80,7 +86,9 @@ class Problem(BaseModel):
     detail: str
     instance: str
     error: str
-    errors: list[WrongField] | SkipJsonSchema[None] = None
+    errors: list[WrongField] | SkipJsonSchema[None] = Field(
+        default=None, json_schema_extra=without_default
+    )
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from celery import states
 from flask import Blueprint, Response, abort, current_app
 from flask.blueprints import BlueprintSetupState
-from pydantic import AfterValidator, BaseModel, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from app import registry
 from app.errors import InvalidError, problem
 from app.models.payments import Payment
 from app.routes import answers, body
-from app.routes.document import Accepted, described
+from app.routes.document import Accepted, described, without_default
 from app.services.payments import Terms, currencies, gateways, ledger
 from app.services.payments import terms as wanted
 from app.tasks import payments as tasks
@@ -57,8 +57,15 @@ class Order(body.Body):
 
     order_id: Annotated[str, AfterValidator(wanted.order), WithJsonSchema(ORDER_ID)]
     amount: Annotated[Decimal, BeforeValidator(wanted.number), WithJsonSchema(AMOUNT)]
-    currency: Annotated[str, AfterValidator(wanted.code), WithJsonSchema(CURRENCY)] = ""
-    payment_method: Annotated[str, WithJsonSchema(METHOD)] = ""
+    currency: Annotated[
+        str,
+        AfterValidator(wanted.code),
+        WithJsonSchema(CURRENCY),
+        Field(json_schema_extra=without_default),
+    ] = ""
+    payment_method: Annotated[
+        str, WithJsonSchema(METHOD), Field(json_schema_extra=without_default)
+    ] = ""
 
 
 class Shown(BaseModel):

@@ -87,7 +87,7 @@ def begin() -> Response:
 
 
 @blueprint.get("/sessions/current")
-@described("Sessions", answers={200: Session}, problems={401: MISSING})
+@described("Sessions", bearer=True, answers={200: Session}, problems={401: MISSING})
 def current() -> dict[str, Any]:
     """Tell of the session whose token is sent as `Authorization: Bearer TOKEN`."""
     session = sessions.find(_token())
@@ -95,7 +95,7 @@ def current() -> dict[str, Any]:
 
 
 @blueprint.delete("/sessions/current")
-@described("Sessions", answers={200: Ended}, problems={401: MISSING})
+@described("Sessions", bearer=True, answers={200: Ended}, problems={401: MISSING})
 def end() -> dict[str, str]:
     """End the session whose token is sent as `Authorization: Bearer TOKEN`."""
     token = _token()
