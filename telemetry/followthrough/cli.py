@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
         return WRONG
     if arguments.command == "agent":
         return _agent(settings, until_idle=arguments.until_idle)
-    return _settings(settings)
+    return {"settings": _settings, "telemetry": _status}[arguments.command](settings)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,6 +33,8 @@ def _parser() -> argparse.ArgumentParser:
         "agent", help="send spans, serve metrics and deliver alerts for this host"
     )
     agent.add_argument("--until-idle", action="store_true", help="end when no process is left")
+    telemetry = commands.add_parser("telemetry", help="say what became of all spans")
+    telemetry.add_argument("what", choices=["status"])
     commands.add_parser("settings", help="show every setting, its value and where it came from")
     return parser
 
@@ -41,6 +43,23 @@ def _agent(settings: Settings, *, until_idle: bool) -> int:
     from .agent import run  # noqa: PLC0415  (the other command needs no server)
 
     return run(settings, until_idle=until_idle)
+
+
+def _status(settings: Settings) -> int:
+    from .recorder.account import totals  # noqa: PLC0415  (the other commands need no rings)
+
+    sums = totals(settings.state_dir)
+    dropped = [(f"  {reason}", number) for reason, number in sums.dropped.items() if number]
+    rows = [
+        ("produced", sums.produced),
+        ("exported", sums.exported),
+        ("dropped", sum(sums.dropped.values())),
+        *dropped,
+        ("held", sums.held),
+    ]
+    lines = [f"{name:<14}{number:>12}" for name, number in rows]
+    sys.stdout.write("\n".join([f"spans in {settings.state_dir}", *lines, ""]))
+    return 0
 
 
 def _settings(settings: Settings) -> int:

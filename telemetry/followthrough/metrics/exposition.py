@@ -16,6 +16,7 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.utils import floatToGoString
 
+from ..recorder import account
 from . import file
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -53,7 +54,8 @@ def expose(state_dir: Path) -> bytes:
             _Errors.total += 1
             continue
         _merge(families, path.name.split("_")[0], samples)
-    return generate_latest(_Registry([*_metrics(families), *_own()]))
+    spans = _spans(account.totals(state_dir))
+    return generate_latest(_Registry([*_metrics(families), *spans, *_own()]))
 
 
 @dataclass
@@ -121,6 +123,24 @@ def _in_order(item: tuple[tuple[str, Labels], float]) -> Any:
     (sample, labels), _ = item
     plain = tuple(pair for pair in labels if pair[0] != "le")
     return plain, sample, float(dict(labels).get("le", 0))
+
+
+def _spans(totals: account.Totals) -> Iterator[Metric]:
+    yield _counter("telemetry_spans_produced", "Spans that ended, sampled.", totals.produced)
+    yield _counter("telemetry_spans_exported", "Spans the collector has taken.", totals.exported)
+    held = Metric("telemetry_spans_held", "Spans that wait for the agent to send them.", "gauge")
+    held.add_sample("telemetry_spans_held", {}, totals.held)
+    yield held
+    dropped = Metric("telemetry_spans_dropped", "Spans that are lost, by why.", "counter")
+    for reason, number in totals.dropped.items():
+        dropped.add_sample("telemetry_spans_dropped_total", {"reason": reason}, number)
+    yield dropped
+
+
+def _counter(name: str, doc: str, value: int) -> Metric:
+    metric = Metric(name, doc, "counter")
+    metric.add_sample(f"{name}_total", {}, value)
+    return metric
 
 
 def _own() -> Iterator[Metric]:

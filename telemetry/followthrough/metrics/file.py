@@ -10,6 +10,8 @@ from pathlib import Path
 
 from prometheus_client.mmap_dict import MmapedDict
 
+from ..disk import fallocate
+
 SIZE = 1 << 16
 # A fresh file: how many bytes are used, the header only.
 HEADER = struct.pack("ii", 8, 0)
@@ -88,12 +90,3 @@ def _make(path: Path) -> None:
     finally:
         os.close(fd)
     fresh.replace(path)
-
-
-def fallocate(fd: int, size: int) -> None:
-    """Give the file real blocks up to `size`; raises OSError where the disk is full."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(fd, 0, size)
-        return
-    have = os.fstat(fd).st_size
-    os.pwrite(fd, bytes(max(0, size - have)), have)

@@ -18,7 +18,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..metrics.file import fallocate
+from ..disk import fallocate
 
 MAGIC = b"FTRING01"
 PAGE = 4096

@@ -210,7 +210,8 @@ def test_a_corrupt_file_of_our_own_slot_is_begun_anew(tmp_path: Path) -> None:
 def test_nothing_counted_is_a_valid_answer(tmp_path: Path) -> None:
     text = expose(tmp_path / "nothing").decode()
     names = {family.name for family in text_string_to_metric_families(text)}
-    assert names == {"telemetry_scrape_errors", "build_info"}
+    spans = {f"telemetry_spans_{each}" for each in ("produced", "exported", "held", "dropped")}
+    assert names == {"telemetry_scrape_errors", "build_info", *spans}
 
 
 def test_a_label_with_too_many_values_goes_to_other_and_is_counted(told: Captured) -> None:
