@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Role = Literal["web", "worker", "beat", "flower", "client"]
 
-UNSEEN = "api/health,api/ready,/healthz,/readyz,/monitoring/"
+UNSEEN = "api/health,api/ready,/healthz,/readyz,/monitoring/,/docs$,/docs/,/openapi.json$"
 
 __all__ = ["Role", "create_app"]
 
@@ -66,7 +66,8 @@ def _init_web(app: Flask, settings: Settings) -> None:
     import followthrough  # noqa: PLC0415
     from app import db, errors, routes  # noqa: PLC0415
 
-    # Health checks come every few seconds, and would bury the traces that people look for.
+    # Health checks come every few seconds, and the page of the API has many files: they would bury
+    # the traces that people look for.
     unseen = None if os.environ.get("OTEL_PYTHON_FLASK_EXCLUDED_URLS") else UNSEEN
     followthrough.instrument_flask(app, excluded_urls=unseen)
     app.cli.add_command(db.migrate_command)

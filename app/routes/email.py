@@ -64,13 +64,16 @@ class Mail(body.Body):
     attachments: list[Reference] = Field([], max_length=attachments.MOST)
 
 
+SEGMENT = {"type": "string", "enum": list(subscribers.SEGMENTS)}
+
+
 class BulkMail(body.Body):
     """Exactly one of `recipients` and `segment` is given."""
 
     recipients: Annotated[list[Address], Field(min_length=1, max_length=MOST_RECIPIENTS)] | None = (
         None
     )
-    segment: Annotated[str, Field(examples=list(subscribers.SEGMENTS))] | None = None
+    segment: Annotated[str, WithJsonSchema(SEGMENT)] | None = None
     subject: Subject = "No Subject"
     body: BulkText = ""
     html: Annotated[BulkText, AfterValidator(_not_blank)] | None = None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from flask import Blueprint, Response, abort, send_file
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from app import registry
 from app.errors import InvalidError, problem
 from app.routes import answers, body
 from app.routes.document import Accepted, described
 from app.services.files import OutsideError
-from app.services.reports import ParametersError, UnknownTypeError, scope, store
+from app.services.reports import ParametersError, UnknownTypeError, scope, store, types
 from app.tasks.reports import generate_report
 
 blueprint = Blueprint("reports", __name__)
@@ -21,7 +21,7 @@ RETRY_AFTER = "2"  # seconds, about as long as a report takes
 
 
 class Wanted(body.Body):
-    report_type: str
+    report_type: Annotated[str, WithJsonSchema({"type": "string", "enum": list(types.TYPES)})]
     parameters: Annotated[dict[str, Any], Field(default_factory=dict)]
 
 
