@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 
 import jsonschema
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
+from app import UNSEEN
 from app.routes import openapi
 from app.routes.document import facts_of
-from tests.support import HOME
+from tests.support import HOME, program_env, python
 
 UNTOLD = {"static", "docs.static", "docs.document", "docs.page"}
 
@@ -136,3 +138,28 @@ def test_the_decorator_leaves_the_view_what_it_is(app):
 def test_the_document_is_made_of_what_is_there(app):
     """Each time from the same routes the same document, in the same order."""
     assert str(openapi.document(app)) == str(openapi.document(app))
+
+
+def test_a_worker_loads_no_route(tmp_path):
+    """Each module costs memory in every pool process."""
+    env = {
+        "STATE_DIR": str(tmp_path),
+        "CELERY_BROKER_URL": "memory://",
+        "CELERY_RESULT_BACKEND": "cache+memory://",
+        "OTEL_TRACES_EXPORTER": "none",
+    }
+    script = "import sys, app.worker; print(*sorted(sys.modules), sep='\\n')"
+    done = subprocess.run(
+        python("-c", script), env=program_env(env), check=True, capture_output=True, text=True
+    )
+    loaded = done.stdout.splitlines()
+    assert "app.worker" in loaded
+    assert [each for each in loaded if each.startswith(("app.routes", "flask_openapi3"))] == []
+
+
+def test_the_page_and_its_files_are_in_no_trace():
+    """They would bury the traces that people look for; a job's request stays in them."""
+    seen = re.compile("|".join(UNSEEN.split(",")))
+    for path in ("/docs", "/docs/", "/docs/assets/css/swagger-ui.css", "/openapi.json"):
+        assert seen.search(f"http://127.0.0.1:5000{path}"), path
+    assert not seen.search("http://127.0.0.1:5000/api/send-email")
