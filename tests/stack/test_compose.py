@@ -12,6 +12,7 @@ from base64 import b64encode
 
 import pytest
 
+from app import queues
 from tests.stack import traffic
 from tests.stack.native import NOT_RUN, SECRETS, Stack, compose, image_files
 from tests.stack.programs import program, run
@@ -27,6 +28,19 @@ def test_compose_reads_the_file():
     services = compose(**SECRETS)
     assert sorted(services) == SERVICES
     assert services["worker"]["deploy"]["replicas"] == 2
+
+
+def test_the_profile_queues_adds_a_worker_for_each_queue():
+    """They take from every queue there is, and each is asked by its own name."""
+    services = compose(**SECRETS, COMPOSE_PROFILES="queues")
+    dedicated = {name: each for name, each in services.items() if name not in SERVICES}
+    taken = []
+    for name, service in dedicated.items():
+        command, (_, check) = service["command"], service["healthcheck"]["test"]
+        taken += command[command.index("-Q") + 1].split(",")
+        assert f"--destination {command[command.index('-n') + 1].removesuffix('%h')}" in check, name
+        assert service["stop_grace_period"] == services["worker"]["stop_grace_period"]
+    assert sorted(taken) == sorted(queues.NAMES)
 
 
 def test_compose_refuses_a_word_it_does_not_know(tmp_path):

@@ -10,7 +10,7 @@ import (
 )
 
 func load(files []string) ([]byte, error) {
-	options, err := cli.NewProjectOptions(files, cli.WithOsEnv)
+	options, err := cli.NewProjectOptions(files, cli.WithOsEnv, cli.WithDefaultProfiles())
 	if err != nil {
 		return nil, err
 	}
