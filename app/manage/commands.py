@@ -1,4 +1,4 @@
-"""`python -m app up | down | restart | status | settings`."""
+"""`python -m app up | down | restart | status | settings | schedule`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from app import settings as configuration
 from app.manage import services
 from app.manage.background import detach
-from app.manage.output import table, write
+from app.manage.output import show_table, table, write
 from app.manage.processes import memory, send
 from app.manage.records import Record, RunDirectory
 from app.manage.services import Service, shown
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     restart.add_argument("service", nargs="*", help="redis, mail, agent, web, worker or beat")
     commands.add_parser("status", help="show what runs; exit code 3 unless all does")
     commands.add_parser("settings", help="show every setting and where its value comes from")
+    commands.add_parser("schedule", help="show what is scheduled, when it ran and is due")
     return parser
 
 
@@ -173,6 +175,14 @@ def _show_settings(settings: Settings, _args: argparse.Namespace) -> int:
     return 0
 
 
+def _schedule(settings: Settings, _args: argparse.Namespace) -> int:
+    # It loads Celery, which no other command has a use for.
+    from app import timetable  # noqa: PLC0415
+
+    show_table(sys.stdout, [timetable.HEAD, *timetable.rows(settings, datetime.now(UTC))])
+    return 0
+
+
 def _say(text: str) -> int:
     write(sys.stdout, f"{text}\n")
     return 0
@@ -193,4 +203,5 @@ COMMANDS: dict[str, Callable[[Settings, argparse.Namespace], int]] = {
     "restart": _restart,
     "status": _status,
     "settings": _show_settings,
+    "schedule": _schedule,
 }

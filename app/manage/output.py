@@ -34,6 +34,19 @@ def table(rows: Sequence[Sequence[str]], indent: str = "") -> str:
     return "".join(f"{indent}{_line(row, widths)}\n" for row in rows)
 
 
+def show_table(stream: TextIO, rows: Sequence[Sequence[str]]) -> None:
+    """A table with a head: drawn on a terminal, elsewhere a line a row."""
+    if not stream.isatty():
+        return write(stream, table(rows))
+    from rich.console import Console  # noqa: PLC0415  only a terminal needs it
+    from rich.table import Column, Table  # noqa: PLC0415
+
+    drawn = Table(*(Column(name, overflow="fold") for name in rows[0]))
+    for row in rows[1:]:
+        drawn.add_row(*row)
+    return Console(file=stream).print(drawn)
+
+
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
     return "  ".join(cells).rstrip()
