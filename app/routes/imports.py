@@ -48,8 +48,8 @@ class File(Wanted):
     file_path: Annotated[body.Text, StringConstraints(min_length=1, max_length=LONGEST_PATH)]
 
 
-class Form(Wanted):
-    """An upload, with the same options."""
+class Form(Options):
+    """An upload; its `chunk_size` may also be given among `options`, as JSON."""
 
     file: Upload
 
