@@ -32,7 +32,9 @@ def _lines(table: Table) -> list[str]:
     if not table.rows:
         return []
     names = tuple(column.name for column in table.columns)
-    return list(_aligned([names, *map(tuple, table.rows)], [column.right for column in table.columns]))
+    return list(
+        _aligned([names, *map(tuple, table.rows)], [column.right for column in table.columns])
+    )
 
 
 def _aligned(cells: list[tuple[str, ...]], right: list[bool]) -> Iterator[str]:
