@@ -54,10 +54,11 @@ test-browser: setup-dev ## The pages in a real Chromium
 test-wheel: setup-dev ## The kit's wheel in a project of its own
 	@$(PYTEST) -m wheel
 
-bench: setup-dev ## Measure: start, stop, idle cost, imports, and what kills do
+bench: setup-dev ## Measure: start, stop, idle cost, imports, what kills do, and how long tasks wait
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.footprint
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.imports
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.kills
+	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.pickup
 
 lint: setup-dev ## ruff, mypy and import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
