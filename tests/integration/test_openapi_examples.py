@@ -29,11 +29,12 @@ def service(tmp_path_factory):
         yield service
 
 
-def operations(service):
-    paths = service.request("/openapi.json").body["paths"]
+def operations(document):
     # Those that make something go before those that show it.
     for method in ("post", "get"):
-        yield from ((path, method, item[method]) for path, item in paths.items() if method in item)
+        for path, item in document["paths"].items():
+            if method in item:
+                yield path, method, item[method]
 
 
 def address(path, operation):
@@ -47,15 +48,21 @@ def address(path, operation):
     return path
 
 
-def bodies(operation):
-    """What to send: nothing, the example as JSON, or a file with the example's fields."""
+def bodies(document, operation):
+    """What to send: nothing, the example as JSON, or a form as the page fills it in."""
     content = operation.get("requestBody", {}).get("content", {})
     if "application/json" in content:
         yield {"json": content["application/json"]["example"]}
     if form := content.get("multipart/form-data"):
-        yield {"files": {"file": a_file(operation)}, "data": form.get("example", {})}
+        yield {"files": {"file": a_file(operation)}, "data": defaults(document, form)}
     if not content:
         yield {}
+
+
+def defaults(document, form):
+    name = form["schema"]["$ref"].rpartition("/")[2]
+    fields = document["components"]["schemas"][name]["properties"]
+    return {name: field["default"] for name, field in fields.items() if "default" in field}
 
 
 def a_file(operation):
@@ -67,12 +74,13 @@ def a_file(operation):
 
 
 def test_each_example_is_answered_with_the_success_that_the_document_tells(service):
+    document = service.request("/openapi.json").body
     sent, wrong = 0, []
-    for path, method, operation in operations(service):
+    for path, method, operation in operations(document):
         where = address(path, operation)
         if where is None or operation.get("security"):
             continue
-        for body in bodies(operation):
+        for body in bodies(document, operation):
             with requests.request(method, service.url("web", where), timeout=10, **body) as answer:
                 sent += 1
                 told = [status for status in operation["responses"] if status < "400"]
