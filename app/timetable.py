@@ -27,7 +27,6 @@ NEVER = "never"
 UNKNOWN = "unknown"
 NOT_KEPT = "-"
 
-HOURS = 24
 DAYS = ("Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays")
 
 Times = Mapping[str, datetime]
@@ -91,15 +90,23 @@ def in_words(schedule: float | crontab) -> str:
     """A schedule as people say it; a crontab of an unusual kind as it is written."""
     if not isinstance(schedule, crontab):
         return f"every {_duration(schedule)}"
+    fields = schedule.hour, schedule.day_of_week, schedule.day_of_month, schedule.month_of_year
     if len(schedule.minute) > 1:
         return str(schedule)
-    (minute,) = schedule.minute
-    if len(schedule.hour) == HOURS:
-        return f"every hour at :{minute:02}"
-    if len(schedule.hour) > 1:
-        return str(schedule)
-    (hour,) = schedule.hour
-    return f"{_days(schedule)} at {hour:02}:{minute:02}"
+    match tuple(map(len, fields)):
+        case (24, 7, 31, 12):
+            return f"every hour at :{min(schedule.minute):02}"
+        case (1, 7, 31, 12):
+            return f"every day at {_time(schedule)}"
+        case (1, 1, 31, 12):
+            return f"{DAYS[min(schedule.day_of_week)]} at {_time(schedule)}"
+        case (1, 7, 1, 12):
+            return f"day {min(schedule.day_of_month)} of each month at {_time(schedule)}"
+    return str(schedule)
+
+
+def _time(schedule: crontab) -> str:
+    return f"{min(schedule.hour):02}:{min(schedule.minute):02}"
 
 
 def _duration(seconds: float) -> str:
@@ -109,14 +116,6 @@ def _duration(seconds: float) -> str:
         if seconds % length == 0:
             return f"{seconds / length:g} {name}s"
     return f"{seconds:g} seconds"
-
-
-def _days(schedule: crontab) -> str:
-    if len(schedule.day_of_week) == 1:
-        return DAYS[next(iter(schedule.day_of_week))]
-    if len(schedule.day_of_month) == 1:
-        return f"day {next(iter(schedule.day_of_month))} of each month"
-    return "every day"
 
 
 def sent(folder: Path) -> Times | None:
