@@ -88,8 +88,12 @@ def _due(schedule: BaseSchedule, last: datetime, now: datetime) -> str:
 
 def in_words(schedule: float | crontab) -> str:
     """A schedule as people say it; a crontab of an unusual kind as it is written."""
-    if not isinstance(schedule, crontab):
-        return f"every {_duration(schedule)}"
+    if isinstance(schedule, crontab):
+        return _crontab_in_words(schedule)
+    return f"every {_duration(schedule)}"
+
+
+def _crontab_in_words(schedule: crontab) -> str:
     fields = schedule.hour, schedule.day_of_week, schedule.day_of_month, schedule.month_of_year
     if len(schedule.minute) > 1:
         return str(schedule)
