@@ -152,6 +152,8 @@ def _transport_options(settings: Settings, wait: float) -> dict[str, Any]:
         return {}
     return {
         "visibility_timeout": settings.visibility_timeout,
+        # Each tenth time kombu looks for what to redeliver: late by a tenth, and at most 100 s.
+        "unacked_restore_interval": min(max(settings.visibility_timeout / 100, 0.1), 10),
         "socket_timeout": wait,
         "socket_connect_timeout": wait,
         # One list for each queue, since no message has a priority: a queue is for that.
