@@ -65,6 +65,14 @@ class Held:
                 self._slots[directory] = Slot(directory)
             return self._slots[directory].number
 
+    def mine(self, directory: Path) -> int | None:
+        """The slot that this process has in the directory, if it has one.
+
+        Whoever looks into a slot's file leaves this one alone: closing it would give it up.
+        """
+        slot = self._slots.get(directory) if self._pid == os.getpid() else None
+        return None if slot is None else slot.number
+
     def release(self) -> None:
         """Give all back; what was open in their files must be closed before."""
         with self._lock:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import pytest
 from tests.integration.test_kit_worker import Worker, start
 from tests.support import (
     HOME,
+    answers,
     free_port,
     program_env,
     python,
@@ -26,6 +29,7 @@ from tests.support.collector import Collector, collector
 pytestmark = pytest.mark.integration
 
 TASK = "run/kit.add"
+PARENT = "b7ad6b7169203331"
 
 # Tells each number through a pipe once its span's end has returned.
 ORACLE = """
@@ -194,3 +198,69 @@ def test_a_thousand_short_lives_leave_the_files_of_those_alive_at_once(tmp_path:
         assert len(spans.named("fork")) == 1000
         assert len(list((state / "rings").iterdir())) <= 3
         end_agent(state)
+
+
+def lost(spans: Collector, name: str) -> dict[str, str]:
+    """The error of the only span of this name."""
+    (span,) = wait_for(lambda: spans.named(name), f"the span {name}", 20)
+    types = [a.value.string_value for a in span.attributes if a.key == "error.type"]
+    assert span.status.code == span.status.STATUS_CODE_ERROR
+    assert 0 < span.start_time_unix_nano < span.end_time_unix_nano
+    return {"type": types[-1], "message": span.status.message, "parent": span.parent_span_id.hex()}
+
+
+def test_a_task_whose_process_is_killed_has_a_span_that_says_why(
+    tmp_path: Path, broker: str
+) -> None:
+    with collector() as spans, start(tmp_path, broker, spans.endpoint) as (program, state):
+        worker = Worker(program, broker, state, spans)
+        for task in ("kit.kill", "kit.hard"):
+            worker.end(worker.send(task))
+        killed, late = lost(spans, "run/kit.kill"), lost(spans, "run/kit.hard")
+        assert killed["type"] == "WorkerLostError"
+        assert "signal 9 (SIGKILL)" in killed["message"]
+        assert late["type"] == "TimeLimitExceeded"
+        assert killed["parent"] == late["parent"] == PARENT
+        # Nothing tells it a second time.
+        worker.end(worker.send("kit.add", 1, 1))
+        wait_for(lambda: spans.named(TASK), "a later span")
+        assert len(spans.named("run/kit.kill")) == len(spans.named("run/kit.hard")) == 1
+        end_agent(state)
+
+
+def test_a_task_whose_whole_worker_is_killed_has_a_span(tmp_path: Path, broker: str) -> None:
+    with collector() as spans, start(tmp_path, broker, spans.endpoint) as (program, state):
+        worker = Worker(program, broker, state, spans)
+        # The agent is there once something has ended.
+        worker.end(worker.send("kit.add", 1, 1))
+        worker.send("kit.wait")
+        wait_for(lambda: _under_way(state, b"run/kit.wait"), "the task runs")
+        os.killpg(program.pid, signal.SIGKILL)
+        assert lost(spans, "run/kit.wait")["type"] == "ProcessLost"
+        end_agent(state)
+
+
+def test_a_request_whose_process_is_killed_has_a_span(tmp_path: Path, broker: str) -> None:
+    port, state = free_port(), tmp_path / "state"
+    argv = python("-m", "gunicorn", "tests.support.kit_service:web", "--threads", "2")
+    argv += ["--bind", f"127.0.0.1:{port}"]
+    with (
+        collector() as spans,
+        running(argv, tmp_path / "web.log", {**env(state, spans.endpoint), "KIT_BROKER": broker}),
+    ):
+        wait_for(lambda: answers(port), "gunicorn answers")
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+            owner = wait_for(lambda: _under_way(state, b"GET /wait"), "the request is under way")
+            os.kill(owner, signal.SIGKILL)
+            assert lost(spans, "GET /wait")["type"] == "ProcessLost"
+        end_agent(state)
+
+
+def _under_way(state: Path, name: bytes) -> int | None:
+    """The process that has a span of this name under way."""
+    for path in (state / "rings").glob("*.open"):
+        raw = path.read_bytes()
+        if name in raw:
+            return int(struct.unpack_from("@Q", raw, 8)[0])
+    return None

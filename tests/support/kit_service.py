@@ -117,6 +117,12 @@ def add_route(a: int) -> dict[str, str]:
     return {"task_id": add.delay(a, 1).id}
 
 
+@web.get("/wait")
+def wait_route() -> str:
+    never.wait(60)
+    return "late"
+
+
 @web.get("/fail")
 def fail_route() -> str:
     raise ValueError("the page broke")

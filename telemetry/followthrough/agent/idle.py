@@ -38,8 +38,11 @@ class Watch:
 
 
 def is_anybody_there(directory: Path) -> bool:
-    """Whether a living process holds a slot of the directory."""
+    """Whether another living process holds a slot of the directory."""
+    mine = str(slots.held.mine(directory))
     for path in directory.glob("*"):
+        if path.name == mine:
+            continue
         fd = slots.lock(path)
         if fd is None:
             return True

@@ -18,6 +18,7 @@ from ..alerts.build import build
 from ..alerts.dispatcher import Dispatcher
 from ..settings import Settings, SettingsError
 from . import idle
+from .finisher import Finisher
 from .lock import Lock, Taken
 from .metrics import Metrics
 from .server import Port, PortError, Server
@@ -73,6 +74,8 @@ def _serve(settings: Settings, *, until_idle: bool) -> int:
         server = Server(ports, tolerant=until_idle)
         shipper = _shipper(settings, sender)
         stack.enter_context(_running("spans", shipper.run, stop, DRAIN_SECONDS + STOP_SECONDS))
+        finisher = Finisher(settings.state_dir, settings.ring_bytes)
+        stack.enter_context(_running("unfinished", finisher.run, stop))
         stack.enter_context(_running("alerts", dispatcher.run, stop))
         if until_idle:
             stack.enter_context(_running("idle", idle.Watch(settings, server.stop).run, stop))

@@ -6,12 +6,13 @@ import time
 from typing import Any
 from weakref import WeakValueDictionary
 
-from billiard.exceptions import TimeLimitExceeded
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import signals
 from celery.exceptions import Reject
 
 from .. import metrics, names, tracing
-from ..outcome import decide
+from ..guard import guarded
+from ..outcome import Outcome, decide
 from . import lost, noise
 from .carrier import trace_ids
 from .execute import is_running
@@ -140,7 +141,18 @@ def _tell(state: str, cause: Any, *, expired: bool = False, **fields: Any) -> No
     if carrier is None:
         carrier = request.request_dict if request else {}
     fields |= trace_ids(carrier)
-    tell(decide(state, cause, expired=expired), seconds=_run_time(request), **fields)
+    outcome = decide(state, cause, expired=expired)
+    _note_cause(request, cause, outcome)
+    tell(outcome, seconds=_run_time(request), **fields)
+
+
+@guarded("celery.note_cause")
+def _note_cause(request: Any, cause: Any, outcome: Outcome) -> None:
+    # In these cases the task's own process is gone, or about to be, and can't end its span.
+    error = getattr(cause, "reason", None) or getattr(cause, "exc", None) or cause
+    pid = getattr(request, "worker_pid", None)
+    if pid and isinstance(error, (WorkerLostError, TimeLimitExceeded)):
+        tracing.note_cause(pid, outcome.error_type, outcome.message)
 
 
 def _run_time(request: Any) -> float | None:

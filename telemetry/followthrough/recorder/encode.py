@@ -20,9 +20,9 @@ _LOCAL = b"\x85\x01\x00\x01\x00\x00"
 _REMOTE = b"\x85\x01\x00\x03\x00\x00"
 
 
-def span(ended: ReadableSpan) -> bytes:
-    """A Span message."""
-    context, parent = ended.get_span_context(), ended.parent
+def span(of: ReadableSpan) -> bytes:
+    """A Span message; one that has not ended yet says so by an end at 0."""
+    context, parent = of.get_span_context(), of.parent
     if context is None:
         raise ValueError("a span without a context")
     parts = [
@@ -32,20 +32,30 @@ def span(ended: ReadableSpan) -> bytes:
         context.span_id.to_bytes(8, "big"),
         _state(b"\x1a", context.trace_state),
         b"" if parent is None else b"\x22\x08" + parent.span_id.to_bytes(8, "big"),
-        wire.text(b"\x2a", ended.name),
+        wire.text(b"\x2a", of.name),
         b"\x30",
-        wire.varint(ended.kind.value + 1),
-        _TIMES.pack(b"\x39", ended.start_time or 0, b"\x41", ended.end_time or 0),
-        wire.attributes(b"\x4a", ended.attributes or {}),
-        _count(b"\x50", ended.dropped_attributes),
-        *(_event(each) for each in ended.events),
-        _count(b"\x60", ended.dropped_events),
-        *(_link(each) for each in ended.links),
-        _count(b"\x70", ended.dropped_links),
-        _status(ended.status),
+        wire.varint(of.kind.value + 1),
+        _TIMES.pack(b"\x39", of.start_time or 0, b"\x41", of.end_time or 0),
+        wire.attributes(b"\x4a", of.attributes or {}),
+        _count(b"\x50", of.dropped_attributes),
+        *(_event(each) for each in of.events),
+        _count(b"\x60", of.dropped_events),
+        *(_link(each) for each in of.links),
+        _count(b"\x70", of.dropped_links),
+        _status(of.status),
         _flags(parent),
     ]
     return b"".join(parts)
+
+
+def ended(body: bytes, end: int, error_type: str, message: str) -> bytes:
+    """A Span message that was written as its span began, ended with an error.
+
+    Of a field that is written twice the last one holds, and what is repeated is added.
+    """
+    attributes = wire.attributes(b"\x4a", {"error.type": error_type})
+    status = wire.message(b"\x7a", _optional(b"\x12", message) + b"\x18\x02")
+    return body + _TIME.pack(b"\x41", end) + attributes + status
 
 
 def resource(of: Resource) -> bytes:

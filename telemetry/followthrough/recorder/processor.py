@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.trace import SpanProcessor
 
 from .. import guard
-from . import encode, record, wire
+from . import encode, record
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from .recorder import Recorder
+    from .recorder import Entry, Recorder
 
 _MOST_SCOPES = 1024
 
@@ -22,15 +23,24 @@ class RecorderProcessor(SpanProcessor):
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self._entries: dict[int, Entry] = {}
         self._prefixes: dict[tuple[int, int], tuple[Any, Any, bytes]] = {}
+
+    @guard.guarded("recorder.on_start")
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
+        """Note the span that a request or task begins in this process, in case it is killed."""
+        begins = span.parent is None or span.parent.is_remote
+        if begins and span.context is not None and span.context.trace_flags.sampled:
+            entry = self._recorder.begin(self._record(span))
+            if entry is not None:
+                self._entries[span.context.span_id] = entry
 
     @guard.guarded("recorder.on_end")
     def on_end(self, span: ReadableSpan) -> None:
         """Record an ended span, if it is sampled."""
-        if span.context is None or not span.context.trace_flags.sampled:
-            return
-        body = encode.span(span)
-        self._recorder.put(self._prefix(span) + b"\x12" + wire.varint(len(body)) + body)
+        if span.context is not None and span.context.trace_flags.sampled:
+            entry = self._entries.pop(span.context.span_id, None)
+            self._recorder.put(self._record(span), entry)
 
     def shutdown(self) -> None:
         """Nothing: what is recorded is the agent's to send."""
@@ -38,6 +48,9 @@ class RecorderProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002
         """True: what has ended is recorded."""
         return True
+
+    def _record(self, span: ReadableSpan) -> bytes:
+        return record.span(self._prefix(span), encode.span(span))
 
     def _prefix(self, span: ReadableSpan) -> bytes:
         resource, scope = span.resource, span.instrumentation_scope

@@ -7,13 +7,30 @@ from __future__ import annotations
 
 import struct
 
+from . import wire
+
 SPAN = b"T"
+_TAG = b"\x12"  # ScopeSpans.spans
 _PREFIX = struct.Struct("<cII")  # the kind, and how long resource and scope are
 
 
 def prefix(resource: bytes, scope: bytes) -> bytes:
     """What stands before the bytes of each span of this resource and scope."""
     return _PREFIX.pack(SPAN, len(resource), len(scope)) + resource + scope
+
+
+def span(prefix: bytes, body: bytes) -> bytes:
+    """A record of a Span message."""
+    return prefix + wire.message(_TAG, body)
+
+
+def body(record: bytes) -> tuple[bytes, bytes]:
+    """A record's prefix and its Span message."""
+    resource, scope, field = split(record)
+    at = 1
+    while field[at] & 0x80:
+        at += 1
+    return prefix(resource, scope), field[at + 1 :]
 
 
 def is_span(record: bytes) -> bool:

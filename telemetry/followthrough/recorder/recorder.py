@@ -6,9 +6,12 @@ import logging
 import os
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from .. import slots
+from . import inflight
+from .inflight import Table
 from .launch import Launcher
 from .ring import Writer
 
@@ -23,6 +26,18 @@ def folder(state_dir: Path) -> Path:
     return state_dir / "rings"
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A span's place in a process's table of those under way."""
+
+    table: Table
+    number: int
+
+    def ending(self, head: int) -> None:
+        """Note where the ring's head will be once the span's record is committed."""
+        self.table.ending(self.number, head)
+
+
 class Recorder:
     """Puts records into the ring of the process that calls; never waits and never raises OSError.
 
@@ -35,6 +50,7 @@ class Recorder:
         self._launcher = launcher
         self._capacity = capacity
         self._writer: Writer | None = None
+        self._table: Table | None = None
         self._pid = os.getpid()
         self._off_until = 0.0
         self._complained = False
@@ -45,41 +61,62 @@ class Recorder:
         # Another thread of the parent may have held it. A signal handler may come in again: RLock.
         self._lock = threading.RLock()
 
-    def put(self, record: bytes) -> None:
-        """Keep a record for the agent."""
-        writer = self._writer
-        # Not every fork is seen by Python's hooks.
-        if writer is None or self._pid != os.getpid():
-            writer = self._opened()
+    def begin(self, record: bytes) -> Entry | None:
+        """Keep a span that has begun, so that it is told even if its process is killed."""
+        self._opened()
+        table = self._table
+        number = table.begin(record) if table is not None else None
+        self._look_for_an_agent()
+        return None if table is None or number is None else Entry(table, number)
+
+    def put(self, record: bytes, entry: Entry | None = None) -> None:
+        """Keep a record for the agent; with it, its span's entry is given up."""
+        writer = self._opened()
+        # One of the parent's is the parent's to give up.
+        mine = entry is not None and entry.table is self._table
         if writer is not None:
-            writer.put(record)
-        if self._launcher is not None:
-            self._launcher.look()
+            writer.put(record, entry.ending if entry and mine else None)
+        if entry and mine:
+            entry.table.end(entry.number)
+        self._look_for_an_agent()
 
     def close(self) -> None:
         """Give up the ring; its records stay for the agent."""
         with self._lock:
             if self._writer is not None:
                 self._writer.close()
-            self._writer = None
+            if self._table is not None:
+                self._table.close()
+            self._writer = self._table = None
 
     def _opened(self) -> Writer | None:
+        # Not every fork is seen by Python's hooks.
+        if self._writer is not None and self._pid == os.getpid():
+            return self._writer
         with self._lock:
             if self._pid != os.getpid():
                 self.close()
                 self._pid = os.getpid()
             if self._writer is None and time.monotonic() >= self._off_until:
                 try:
-                    self._writer = self._open()
+                    self._open()
                 except OSError as error:
                     self._turn_off(error)
             return self._writer
 
-    def _open(self) -> Writer:
+    def _open(self) -> None:
         number = slots.held.number(self._state_dir / "slots")
         rings = folder(self._state_dir)
         rings.mkdir(parents=True, exist_ok=True)
-        return Writer(rings / f"{number}{SUFFIX}", self._capacity)
+        spans, table = rings / f"{number}{SUFFIX}", rings / f"{number}{inflight.SUFFIX}"
+        # What the slot's last owner left is set aside before its ring goes on.
+        inflight.take_over(table, spans, time.time_ns())
+        self._table = Table(table)
+        self._writer = Writer(spans, self._capacity)
+
+    def _look_for_an_agent(self) -> None:
+        if self._launcher is not None:
+            self._launcher.look()
 
     def _turn_off(self, error: OSError) -> None:
         self._off_until = time.monotonic() + RETRY_AFTER

@@ -15,10 +15,13 @@ import struct
 import threading
 import zlib
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..disk import fallocate
+
+Before = Callable[[int], None]
 
 MAGIC = b"FTRING01"
 PAGE = 4096
@@ -86,6 +89,12 @@ def account_of(fd: int) -> Account:
     counts = [_WORD.unpack_from(header, DROPPED + _WORD.size * n)[0] for n in range(len(REASONS))]
     dropped = dict(zip(REASONS, counts, strict=True))
     return Account(_WORD.unpack_from(header, GIVEN)[0], exported, rejected, torn, dropped)
+
+
+def head_of(fd: int) -> int:
+    """The place after the last record."""
+    head: int = _WORD.unpack(os.pread(fd, _WORD.size, HEAD))[0]
+    return head
 
 
 def is_empty(fd: int) -> bool:
@@ -157,20 +166,23 @@ class Writer:
         # A signal's handler may record too, in the middle of a record.
         self._lock = threading.RLock()
         self._writing = False
-        self._late: deque[bytes] = deque()
+        self._late: deque[tuple[bytes, Before | None]] = deque()
         self._account_for_the_dead()
 
-    def put(self, payload: bytes) -> None:
-        """Append a record, or count it as dropped."""
+    def put(self, payload: bytes, before: Before | None = None) -> None:
+        """Append a record, or count it as dropped.
+
+        `before` is called with the place after the record just before it is committed.
+        """
         with self._lock:
             if self._writing:
-                self._late.append(payload)
+                self._late.append((payload, before))
                 return
             self._writing = True
             try:
-                self._append(payload)
+                self._append(payload, before)
                 while self._late:
-                    self._append(self._late.popleft())
+                    self._append(*self._late.popleft())
             finally:
                 self._writing = False
 
@@ -179,7 +191,7 @@ class Writer:
         self._map.close()
         os.close(self._fd)
 
-    def _append(self, payload: bytes) -> None:
+    def _append(self, payload: bytes, before: Before | None) -> None:
         # Read anew each time: an exception out of a signal's handler may have cut off the last one.
         view, capacity, size = self._map, self._capacity, len(payload)
         head, number = _WORD.unpack_from(view, HEAD)[0], _WORD.unpack_from(view, GIVEN)[0]
@@ -197,6 +209,8 @@ class Writer:
         at += PAGE
         _RECORD.pack_into(view, at, size, _checksum(payload, number), number)
         view[at + _RECORD.size : at + _RECORD.size + size] = payload
+        if before is not None:
+            before(after)
         _WORD.pack_into(view, HEAD, after)
         return None
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .provider import configure, finish
+from .provider import configure, finish, note_cause
 
-__all__ = ["configure", "finish"]
+__all__ = ["configure", "finish", "note_cause"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 class _Current:
     processor: Any = None
+    rings: Path | None = None
 
 
 def configure(service: str, settings: Settings) -> None:
@@ -79,8 +81,9 @@ def _can_record(settings: Settings) -> bool:
 def _recorder(settings: Settings) -> SpanProcessor:
     from ..recorder.launch import Launcher  # noqa: PLC0415
     from ..recorder.processor import RecorderProcessor  # noqa: PLC0415
-    from ..recorder.recorder import Recorder  # noqa: PLC0415
+    from ..recorder.recorder import Recorder, folder  # noqa: PLC0415
 
+    _Current.rings = folder(settings.state_dir)
     launcher = Launcher(settings.state_dir) if settings.start_agent else None
     return RecorderProcessor(Recorder(settings.state_dir, settings.ring_bytes, launcher))
 
@@ -94,6 +97,14 @@ def _batch(settings: Settings) -> SpanProcessor:
     _Current.processor = processor
     atexit.register(finish, EXIT_SECONDS)
     return processor
+
+
+def note_cause(pid: int, error_type: str, message: str) -> None:
+    """Say why a process was lost, so that the spans it had under way end with that."""
+    if _Current.rings is not None:
+        from ..recorder import inflight  # noqa: PLC0415
+
+        inflight.note_cause(_Current.rings, pid, inflight.Cause(error_type, message))
 
 
 def finish(seconds: float) -> None:

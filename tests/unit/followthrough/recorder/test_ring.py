@@ -180,10 +180,10 @@ def test_a_record_in_the_middle_of_a_record_follows_it(writer: Writer, reader: i
     """As from a signal's handler, which runs between two steps of the one below it."""
     whole = writer._append
 
-    def interrupted(payload: bytes) -> None:
+    def interrupted(payload: bytes, before: ring.Before | None) -> None:
         if payload == b"outer":
             writer.put(b"inner")
-        whole(payload)
+        whole(payload, before)
 
     writer._append = interrupted  # type: ignore[method-assign]
     writer.put(b"outer")

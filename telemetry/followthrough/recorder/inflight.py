@@ -1,0 +1,198 @@
+"""The spans that are under way in a process, in a file that outlives it.
+
+Whoever takes a dead process's slot sets its table aside, and the agent ends what is still in it. A
+span's entry is given up by the very store that commits its record to the ring (`ending`), so it is
+never told twice.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..disk import fallocate
+from . import ring
+
+MAGIC = b"FTOPEN01"
+PAGE = 4096
+ENTRIES = 128
+SIZE = 2048  # bytes for an entry
+SUFFIX = ".open"
+LEFT = ".left"
+_START = struct.Struct("@8sQQ")  # the magic, the owner's pid, when its slot was taken over (ns)
+_CAUSE = 512  # where the cause of the owner's end is noted: a length, a checksum, two texts
+_NOTE = struct.Struct("<HHI")
+_TEXT = 1000  # bytes of a cause
+# A record's length, 0 in a free entry; its checksum; where the ring's head is once it has ended.
+_ENTRY = struct.Struct("@IIQ")
+_ENDING = struct.Struct("@Q")
+_ENDING_AT = 8
+_LENGTH = struct.Struct("@I")
+_FREE = bytes(4)
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a process ended: an error's type, as in `error.type`, and a sentence."""
+
+    error_type: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a dead process has left: its unfinished records, and what is known of its end."""
+
+    pid: int
+    since: int  # nanoseconds since 1970
+    cause: Cause | None
+    records: list[bytes]
+
+
+class Table:
+    """The entries of this process; raises OSError on a full disk.
+
+    Only the process that holds the slot may have one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fallocate(self._fd, PAGE + ENTRIES * SIZE)
+            self._map = mmap.mmap(self._fd, PAGE + ENTRIES * SIZE)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self._map[:PAGE] = bytes(PAGE)
+        _START.pack_into(self._map, 0, MAGIC, os.getpid(), 0)
+        for number in range(ENTRIES):
+            self._map[_at(number) : _at(number) + len(_FREE)] = _FREE
+        self._free = list(range(ENTRIES))
+
+    def begin(self, record: bytes) -> int | None:
+        """Keep a span that has begun; its entry's number, None where there is no room."""
+        if len(record) > SIZE - _ENTRY.size or not self._free:
+            return None
+        number = self._free.pop()
+        at = _at(number)
+        self._map[at + _ENTRY.size : at + _ENTRY.size + len(record)] = record
+        _ENTRY.pack_into(self._map, at, 0, zlib.crc32(record), 0)
+        _LENGTH.pack_into(self._map, at, len(record))
+        return number
+
+    def ending(self, number: int, head: int) -> None:
+        """Note where the ring's head will be when the span's record is committed."""
+        _ENDING.pack_into(self._map, _at(number) + _ENDING_AT, head)
+
+    def end(self, number: int) -> None:
+        """Free an entry."""
+        at = _at(number)
+        self._map[at : at + len(_FREE)] = _FREE
+        self._free.append(number)
+
+    def close(self) -> None:
+        """Unmap and close the file."""
+        self._map.close()
+        os.close(self._fd)
+
+
+def _at(number: int) -> int:
+    return PAGE + number * SIZE
+
+
+def take_over(path: Path, ring_path: Path, now: int) -> None:
+    """Set a dead owner's table aside if spans were under way; only with its slot's lock held."""
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return
+    if _is_table(raw) and any(_unended(raw, _head(ring_path))):
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            _forget_the_ended(fd, raw, _head(ring_path))
+            _, pid, _ = _START.unpack_from(raw)
+            os.pwrite(fd, _START.pack(MAGIC, pid, now), 0)
+        finally:
+            os.close(fd)
+        path.replace(path.with_suffix(f".{now}{LEFT}"))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _head(ring_path: Path) -> int:
+    try:
+        with ring_path.open("rb") as file:
+            return ring.head_of(file.fileno())
+    except OSError:
+        return 0
+
+
+def _is_table(raw: bytes) -> bool:
+    return len(raw) >= PAGE + ENTRIES * SIZE and raw.startswith(MAGIC)
+
+
+def _unended(raw: bytes, head: int) -> Iterator[int]:
+    """The entries whose spans were under way, by their number."""
+    for number in range(ENTRIES):
+        size, _, ending = _ENTRY.unpack_from(raw, _at(number))
+        if size and not 0 < ending <= head:
+            yield number
+
+
+def _forget_the_ended(fd: int, raw: bytes, head: int) -> None:
+    kept = set(_unended(raw, head))
+    for number in range(ENTRIES):
+        if number not in kept:
+            os.pwrite(fd, _FREE, _at(number))
+
+
+def left(path: Path) -> Left | None:
+    """What a table that was set aside holds; None if it is none."""
+    raw = path.read_bytes()
+    if not _is_table(raw):
+        return None
+    _, pid, since = _START.unpack_from(raw)
+    entries = (_record(raw, number) for number in range(ENTRIES))
+    return Left(pid, since, _cause(raw), [each for each in entries if each])
+
+
+def _record(raw: bytes, number: int) -> bytes | None:
+    at = _at(number)
+    size, checksum, _ = _ENTRY.unpack_from(raw, at)
+    record = raw[at + _ENTRY.size : at + _ENTRY.size + size]
+    return record if size and zlib.crc32(record) == checksum else None
+
+
+def _cause(raw: bytes) -> Cause | None:
+    kind, text, checksum = _NOTE.unpack_from(raw, _CAUSE)
+    body = raw[_CAUSE + _NOTE.size : _CAUSE + _NOTE.size + kind + text]
+    if not body or zlib.crc32(body) != checksum:
+        return None
+    return Cause(body[:kind].decode(errors="replace"), body[kind:].decode(errors="replace"))
+
+
+def note_cause(directory: Path, pid: int, cause: Cause) -> None:
+    """Write why a process ended into its table, whether it was taken over or not."""
+    kind, text = cause.error_type.encode()[:_TEXT], cause.message.encode()[:_TEXT]
+    note = _NOTE.pack(len(kind), len(text), zlib.crc32(kind + text)) + kind + text
+    # In this order: a table that is set aside meanwhile is met under its new name.
+    for pattern in (SUFFIX, LEFT):
+        for path in directory.glob(f"*{pattern}"):
+            with suppress(FileNotFoundError):
+                _note_in(path, pid, note)
+
+
+def _note_in(path: Path, pid: int, note: bytes) -> None:
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        start = os.pread(fd, _START.size, 0)
+        if len(start) == _START.size and _START.unpack(start)[:2] == (MAGIC, pid):
+            os.pwrite(fd, note, _CAUSE)
+    finally:
+        os.close(fd)

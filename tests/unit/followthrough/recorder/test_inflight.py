@@ -1,0 +1,169 @@
+"""What is under way is kept with its process gone, and what has ended is not told twice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import SpanKind
+
+from followthrough.agent.finisher import UNKNOWN, Finisher, finished
+from followthrough.agent.shipper import Shipper
+from followthrough.recorder import encode, inflight, record
+from followthrough.recorder.inflight import Cause, Left, Table
+from followthrough.recorder.processor import RecorderProcessor
+from followthrough.recorder.recorder import Recorder
+from followthrough.recorder.ring import Writer
+from tests.unit.followthrough.agent.test_shipper import Sink
+
+NOW = 1_700_000_000_000_000_000
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> tuple[Path, Path]:
+    return tmp_path / "0.open", tmp_path / "0.spans"
+
+
+@pytest.fixture
+def table(places: tuple[Path, Path]) -> Iterator[Table]:
+    made = Table(places[0])
+    yield made
+    made.close()
+
+
+def left(folder: Path) -> Left:
+    (path,) = folder.glob("*.left")
+    found = inflight.left(path)
+    assert found is not None
+    return found
+
+
+def test_what_has_not_ended_is_left(table: Table, places: tuple[Path, Path]) -> None:
+    numbers = [table.begin(each) for each in (b"one", b"two", b"three")]
+    assert numbers[1] is not None
+    table.end(numbers[1])
+    inflight.take_over(*places, NOW)
+    found = left(places[0].parent)
+    assert sorted(found.records) == [b"one", b"three"]
+    assert (found.pid, found.since, found.cause) == (os.getpid(), NOW, None)
+
+
+def test_where_all_has_ended_nothing_is_left(table: Table, places: tuple[Path, Path]) -> None:
+    number = table.begin(b"one")
+    assert number is not None
+    table.end(number)
+    inflight.take_over(*places, NOW)
+    assert list(places[0].parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_span_whose_record_was_committed_has_ended(
+    table: Table, places: tuple[Path, Path], committed: bool
+) -> None:
+    """Killed between the record's last store and the entry's, or just before it."""
+    number = table.begin(b"one")
+    assert number is not None
+    writer = Writer(places[1], 1024)
+    if committed:
+        writer.put(b"record", lambda head: table.ending(number, head))
+    else:
+        table.ending(number, 64)
+    writer.close()
+    inflight.take_over(*places, NOW)
+    assert [path.suffix for path in places[0].parent.glob("0*")].count(".left") == (not committed)
+
+
+def test_what_has_no_room_is_not_kept(table: Table, places: tuple[Path, Path]) -> None:
+    assert table.begin(b"x" * inflight.SIZE) is None
+    assert all(table.begin(b"x") is not None for _ in range(inflight.ENTRIES))
+    assert table.begin(b"x") is None
+
+
+def test_a_torn_entry_is_passed_over(table: Table, places: tuple[Path, Path]) -> None:
+    table.begin(b"whole")
+    number = table.begin(b"torn")
+    assert number is not None
+    with places[0].open("r+b") as file:
+        file.seek(inflight._at(number) + 16)
+        file.write(b"?")
+    inflight.take_over(*places, NOW)
+    assert left(places[0].parent).records == [b"whole"]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_cause_is_found_whether_noted_before_or_after(
+    table: Table, places: tuple[Path, Path], before: bool
+) -> None:
+    table.begin(b"one")
+    cause = Cause("WorkerLostError", "Signal 9 ü." + "x" * 5000)
+    for noted_before in (True, False):
+        if before == noted_before:
+            inflight.note_cause(places[0].parent, os.getpid(), cause)
+            inflight.note_cause(places[0].parent, os.getpid() + 1, Cause("Other", "no"))
+        if noted_before:
+            inflight.take_over(*places, NOW)
+    found = left(places[0].parent).cause
+    assert found is not None
+    assert found.error_type == cause.error_type
+    assert cause.message.startswith(found.message)
+    assert len(found.message) > 900
+
+
+def test_a_file_that_is_no_table_is_removed(places: tuple[Path, Path]) -> None:
+    places[0].write_bytes(b"no table")
+    inflight.take_over(*places, NOW)
+    assert not places[0].exists()
+
+
+def test_a_full_disk_is_told(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_fd: int, _size: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(inflight, "fallocate", full)
+    with pytest.raises(OSError, match="No space"):
+        Table(places[0])
+
+
+def test_an_unfinished_span_is_ended_with_its_cause() -> None:
+    tracer = TracerProvider().get_tracer("x")
+    span = tracer.start_span("run/pay", kind=SpanKind.CONSUMER, attributes={"queue": "default"})
+    begun = record.span(record.prefix(b"\x0a\x00", b"\x0a\x00"), encode.span(span))  # type: ignore[arg-type]
+    end = span.start_time + 5  # type: ignore[attr-defined]
+    prefix, body = record.body(finished(begun, Left(1, end, UNKNOWN, [])))
+    assert begun.startswith(prefix)
+    ended = Span.FromString(body)
+    assert (ended.name, ended.kind) == ("run/pay", Span.SPAN_KIND_CONSUMER)
+    assert ended.end_time_unix_nano == end
+    assert ended.status == Status(code=Status.STATUS_CODE_ERROR, message=UNKNOWN.message)
+    assert {a.key: a.value.string_value for a in ended.attributes} == {
+        "queue": "default",
+        "error.type": "ProcessLost",
+    }
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_span_of_a_dead_process_is_told_once(tmp_path: Path, ends: bool) -> None:
+    pid = os.fork()
+    if pid == 0:
+        provider = TracerProvider()
+        provider.add_span_processor(RecorderProcessor(Recorder(tmp_path, 1 << 16)))
+        tracer = provider.get_tracer("x")
+        with tracer.start_as_current_span("outer") as outer:
+            tracer.start_span("inner").end()
+            if ends:
+                outer.end()
+            os._exit(0)
+    os.waitpid(pid, 0)
+    sink = Sink()
+    finisher, shipper = Finisher(tmp_path, 1 << 16), Shipper(tmp_path, sink, 1)
+    finisher.look()
+    inflight.note_cause(tmp_path / "rings", pid, Cause("Killed", "by a test"))
+    finisher.look()
+    finisher.look()
+    shipper.ship()
+    assert sorted(sink.taken) == ["inner", "outer"]
+    assert list((tmp_path / "rings").glob("*.left")) == []
