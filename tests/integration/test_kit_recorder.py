@@ -202,7 +202,7 @@ def test_a_thousand_short_lives_leave_the_files_of_those_alive_at_once(tmp_path:
 
 def lost(spans: Collector, name: str) -> dict[str, str]:
     """The error of the only span of this name."""
-    (span,) = wait_for(lambda: spans.named(name), f"the span {name}", 20)
+    (span,) = wait_for(lambda: spans.named(name), f"the span {name}", 30)
     types = [a.value.string_value for a in span.attributes if a.key == "error.type"]
     assert span.status.code == span.status.STATUS_CODE_ERROR
     assert 0 < span.start_time_unix_nano < span.end_time_unix_nano

@@ -17,8 +17,6 @@ from ..recorder.recorder import SUFFIX, Recorder, folder
 log = structlog.get_logger("followthrough.agent")
 
 EVERY = 0.5  # seconds between two looks
-# Seconds in which the process that watched over a dead one may note why it ended.
-GRACE = 3.0
 UNKNOWN = Cause("ProcessLost", "The process ended before the span did.")
 
 
@@ -59,7 +57,7 @@ class Finisher:
     def _finish(self, path: Path) -> None:
         left = inflight.left(path)
         if left is not None:
-            if left.cause is None and time.time_ns() - left.since < GRACE * 1e9:
+            if left.cause is None and time.time_ns() - left.since < left.patience:
                 return
             for each in left.records:
                 self._recorder.put(finished(each, left))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import slots
-from ..recorder import ring
+from ..recorder import inflight, ring
 from ..recorder.recorder import SUFFIX, folder
 from ..settings import Settings
 
@@ -51,7 +51,8 @@ def is_anybody_there(directory: Path) -> bool:
 
 
 def _is_all_sent(rings: Path) -> bool:
-    return all(_is_empty(path) for path in rings.glob(f"*{SUFFIX}"))
+    waiting = any(rings.glob(f"*{inflight.LEFT}"))
+    return not waiting and all(_is_empty(path) for path in rings.glob(f"*{SUFFIX}"))
 
 
 def _is_empty(path: Path) -> bool:

@@ -20,6 +20,8 @@ from .signals import connect as connect_signal
 from .tell import tell
 
 CHILD_EXIT_SECONDS = 1.0
+# Billiard gives a lost process's results ten seconds to arrive, and looks every second.
+LOST_SECONDS = 12.0
 REMEMBERED = 1000
 
 # What this worker has received and not yet forgotten, for start times and trace ids.
@@ -37,6 +39,7 @@ def connect() -> None:
     connect_signal(signals.task_unknown, on_unknown)
     connect_signal(signals.task_rejected, on_rejected)
     connect_signal(signals.worker_ready, on_ready)
+    connect_signal(signals.worker_process_init, on_child_start)
     connect_signal(signals.worker_process_shutdown, on_child_exit)
     connect_signal(signals.setup_logging, on_setup_logging)
     lost.connect(on_lost)
@@ -124,6 +127,10 @@ def on_rejected(message: Any = None, exc: BaseException | None = None, **_: Any)
 
 def on_ready(sender: Any, **_: Any) -> None:
     metrics.announce(name for name in sender.app.tasks if not name.startswith("celery."))
+
+
+def on_child_start(**_: Any) -> None:
+    tracing.is_watched(LOST_SECONDS)
 
 
 def on_child_exit(**_: Any) -> None:

@@ -25,7 +25,8 @@ ENTRIES = 128
 SIZE = 2048  # bytes for an entry
 SUFFIX = ".open"
 LEFT = ".left"
-_START = struct.Struct("@8sQQ")  # the magic, the owner's pid, when its slot was taken over (ns)
+# The magic, the owner's pid, when its slot was taken over, and how long to wait for a cause (ns).
+_START = struct.Struct("@8sQQQ")
 _CAUSE = 512  # where the cause of the owner's end is noted: a length, a checksum, two texts
 _NOTE = struct.Struct("<HHI")
 _TEXT = 1000  # bytes of a cause
@@ -51,6 +52,7 @@ class Left:
 
     pid: int
     since: int  # nanoseconds since 1970
+    patience: int  # nanoseconds in which its cause may still be noted
     cause: Cause | None
     records: list[bytes]
 
@@ -58,10 +60,11 @@ class Left:
 class Table:
     """The entries of this process; raises OSError on a full disk.
 
+    `patience` is how many seconds after its death whoever watches over it may note the cause.
     Only the process that holds the slot may have one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: float) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fallocate(self._fd, PAGE + ENTRIES * SIZE)
@@ -70,7 +73,7 @@ class Table:
             os.close(self._fd)
             raise
         self._map[:PAGE] = bytes(PAGE)
-        _START.pack_into(self._map, 0, MAGIC, os.getpid(), 0)
+        _START.pack_into(self._map, 0, MAGIC, os.getpid(), 0, int(patience * 1e9))
         for number in range(ENTRIES):
             self._map[_at(number) : _at(number) + len(_FREE)] = _FREE
         self._free = list(range(ENTRIES))
@@ -116,8 +119,8 @@ def take_over(path: Path, ring_path: Path, now: int) -> None:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             _forget_the_ended(fd, raw, _head(ring_path))
-            _, pid, _ = _START.unpack_from(raw)
-            os.pwrite(fd, _START.pack(MAGIC, pid, now), 0)
+            _, pid, _, patience = _START.unpack_from(raw)
+            os.pwrite(fd, _START.pack(MAGIC, pid, now, patience), 0)
         finally:
             os.close(fd)
         path.replace(path.with_suffix(f".{now}{LEFT}"))
@@ -157,9 +160,9 @@ def left(path: Path) -> Left | None:
     raw = path.read_bytes()
     if not _is_table(raw):
         return None
-    _, pid, since = _START.unpack_from(raw)
+    _, pid, since, patience = _START.unpack_from(raw)
     entries = (_record(raw, number) for number in range(ENTRIES))
-    return Left(pid, since, _cause(raw), [each for each in entries if each])
+    return Left(pid, since, patience, _cause(raw), [each for each in entries if each])
 
 
 def _record(raw: bytes, number: int) -> bytes | None:

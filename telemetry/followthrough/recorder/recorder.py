@@ -54,6 +54,8 @@ class Recorder:
         self._pid = os.getpid()
         self._off_until = 0.0
         self._complained = False
+        # Seconds for whoever watches over this process to note why it was lost.
+        self.patience = 0.0
         self._unlock()
         os.register_at_fork(after_in_child=self._unlock)
 
@@ -111,7 +113,7 @@ class Recorder:
         spans, table = rings / f"{number}{SUFFIX}", rings / f"{number}{inflight.SUFFIX}"
         # What the slot's last owner left is set aside before its ring goes on.
         inflight.take_over(table, spans, time.time_ns())
-        self._table = Table(table)
+        self._table = Table(table, self.patience)
         self._writer = Writer(spans, self._capacity)
 
     def _look_for_an_agent(self) -> None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .provider import configure, finish, note_cause
+from .provider import configure, finish, is_watched, note_cause
 
-__all__ = ["configure", "finish", "note_cause"]
+__all__ = ["configure", "finish", "is_watched", "note_cause"]

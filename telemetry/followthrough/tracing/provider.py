@@ -20,6 +20,7 @@ from .. import recorder
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
+    from ..recorder.recorder import Recorder
     from ..settings import Settings
 
 EXIT_SECONDS = 1.5
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 class _Current:
     processor: Any = None
     rings: Path | None = None
+    recorder: Recorder | None = None
 
 
 def configure(service: str, settings: Settings) -> None:
@@ -85,7 +87,8 @@ def _recorder(settings: Settings) -> SpanProcessor:
 
     _Current.rings = folder(settings.state_dir)
     launcher = Launcher(settings.state_dir) if settings.start_agent else None
-    return RecorderProcessor(Recorder(settings.state_dir, settings.ring_bytes, launcher))
+    _Current.recorder = Recorder(settings.state_dir, settings.ring_bytes, launcher)
+    return RecorderProcessor(_Current.recorder)
 
 
 def _batch(settings: Settings) -> SpanProcessor:
@@ -97,6 +100,12 @@ def _batch(settings: Settings) -> SpanProcessor:
     _Current.processor = processor
     atexit.register(finish, EXIT_SECONDS)
     return processor
+
+
+def is_watched(seconds: float) -> None:
+    """Say that another process notes why this one was lost, at most so many seconds later."""
+    if _Current.recorder is not None:
+        _Current.recorder.patience = seconds
 
 
 def note_cause(pid: int, error_type: str, message: str) -> None:

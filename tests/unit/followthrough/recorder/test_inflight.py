@@ -30,7 +30,7 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def table(places: tuple[Path, Path]) -> Iterator[Table]:
-    made = Table(places[0])
+    made = Table(places[0], 0.5)
     yield made
     made.close()
 
@@ -50,6 +50,7 @@ def test_what_has_not_ended_is_left(table: Table, places: tuple[Path, Path]) -> 
     found = left(places[0].parent)
     assert sorted(found.records) == [b"one", b"three"]
     assert (found.pid, found.since, found.cause) == (os.getpid(), NOW, None)
+    assert found.patience == 500_000_000
 
 
 def test_where_all_has_ended_nothing_is_left(table: Table, places: tuple[Path, Path]) -> None:
@@ -125,7 +126,7 @@ def test_a_full_disk_is_told(places: tuple[Path, Path], monkeypatch: pytest.Monk
 
     monkeypatch.setattr(inflight, "fallocate", full)
     with pytest.raises(OSError, match="No space"):
-        Table(places[0])
+        Table(places[0], 0.5)
 
 
 def test_an_unfinished_span_is_ended_with_its_cause() -> None:
@@ -133,7 +134,7 @@ def test_an_unfinished_span_is_ended_with_its_cause() -> None:
     span = tracer.start_span("run/pay", kind=SpanKind.CONSUMER, attributes={"queue": "default"})
     begun = record.span(record.prefix(b"\x0a\x00", b"\x0a\x00"), encode.span(span))  # type: ignore[arg-type]
     end = span.start_time + 5  # type: ignore[attr-defined]
-    prefix, body = record.body(finished(begun, Left(1, end, UNKNOWN, [])))
+    prefix, body = record.body(finished(begun, Left(1, end, 0, UNKNOWN, [])))
     assert begun.startswith(prefix)
     ended = Span.FromString(body)
     assert (ended.name, ended.kind) == ("run/pay", Span.SPAN_KIND_CONSUMER)
@@ -150,7 +151,9 @@ def test_a_span_of_a_dead_process_is_told_once(tmp_path: Path, ends: bool) -> No
     pid = os.fork()
     if pid == 0:
         provider = TracerProvider()
-        provider.add_span_processor(RecorderProcessor(Recorder(tmp_path, 1 << 16)))
+        recorder = Recorder(tmp_path, 1 << 16)
+        recorder.patience = 60.0
+        provider.add_span_processor(RecorderProcessor(recorder))
         tracer = provider.get_tracer("x")
         with tracer.start_as_current_span("outer") as outer:
             tracer.start_span("inner").end()
@@ -161,6 +164,8 @@ def test_a_span_of_a_dead_process_is_told_once(tmp_path: Path, ends: bool) -> No
     sink = Sink()
     finisher, shipper = Finisher(tmp_path, 1 << 16), Shipper(tmp_path, sink, 1)
     finisher.look()
+    shipper.ship()
+    assert sink.taken == (["inner", "outer"] if ends else ["inner"])
     inflight.note_cause(tmp_path / "rings", pid, Cause("Killed", "by a test"))
     finisher.look()
     finisher.look()
