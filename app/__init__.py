@@ -15,11 +15,17 @@ Role = Literal["web", "worker", "beat", "flower", "client"]
 
 UNSEEN = "api/health,api/ready,/healthz,/readyz,/monitoring/,/docs$,/docs/,/openapi.json$"
 
+# What a test that names no broker gets, so that it needs no Redis.
+IN_MEMORY = {"CELERY_BROKER_URL": "memory://", "CELERY_RESULT_BACKEND": "cache+memory://"}
+
 __all__ = ["Role", "create_app"]
 
 
 def create_app(settings: Settings | str | None = None, *, role: Role = "web") -> Flask:
     """Build the application; a string is an APP_ENV name, None reads the environment.
+
+    By the name testing, tasks and results stay in this process's memory unless the environment
+    names a broker.
 
     Raises SettingsError with every wrong setting.
     """
@@ -42,7 +48,10 @@ def create_app(settings: Settings | str | None = None, *, role: Role = "web") ->
 def _loaded(settings: Settings | str | None) -> Settings:
     if isinstance(settings, Settings):
         return settings
-    return configuration.load({**os.environ, **({"APP_ENV": settings} if settings else {})})
+    named = {"APP_ENV": settings} if settings else {}
+    needs_no_redis = settings == "testing" and "CELERY_BROKER_URL" not in os.environ
+    defaults = IN_MEMORY if needs_no_redis else {}
+    return configuration.load({**defaults, **os.environ, **named})
 
 
 def _flask(settings: Settings) -> Flask:

@@ -54,7 +54,7 @@ def celery_init_app(app: Flask, *, role: Role = "web") -> Celery:
     celery = Celery(
         "app", task_cls=_task_class(app), amqp=broker.amqp(role), include=tasks.modules()
     )
-    celery.conf.update(_config(settings, role))
+    celery.conf.update({**_config(settings, role), **_eager(app)})
     redelivery.install()
     celery.loader.override_backends = dict.fromkeys(
         ("redis", "rediss", "socket"), "app.services.results:Results"
@@ -113,6 +113,17 @@ def _task_class(app: Flask) -> type[Task]:
     return FlaskTask
 
 
+def _eager(app: Flask) -> dict[str, Any]:
+    """Whether tasks run at once; a test may say so in app.config, which goes before the setting."""
+    settings: Settings = app.extensions["settings"]
+    return {
+        "task_always_eager": app.config.get("CELERY_TASK_ALWAYS_EAGER", settings.task_always_eager),
+        "task_eager_propagates": app.config.get("CELERY_TASK_EAGER_PROPAGATES", False),
+        # So that a task's status can be asked for in eager mode too.
+        "task_store_eager_result": True,
+    }
+
+
 def _queues() -> dict[str, Any]:
     return {
         "task_queues": [Queue(name, routing_key=name) for name in queues.NAMES],
@@ -130,9 +141,6 @@ def _config(settings: Settings, role: Role) -> dict[str, Any]:
         **_queues(),
         **broker.config(settings, role),
         "task_compression": "gzip" if settings.env == "production" else None,
-        "task_always_eager": settings.task_always_eager,
-        # So that a task's status can be asked for in eager mode too.
-        "task_store_eager_result": True,
         "worker_concurrency": settings.worker_concurrency,
         # Redis forgets results by itself, so its memory stays bounded.
         "result_expires": settings.result_expires,
