@@ -8,25 +8,16 @@ import signal
 
 import pytest
 import redis
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
+from app import db
 from tests.support import redis_server, wait_for
 from tests.support.parts import MailServer, Parts
-from tests.support.postgresql import programs
 
 pytestmark = pytest.mark.integration
 
 RECIPIENTS = [f"person{n}@example.com" for n in range(250)]
 QUEUE = "email"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request, tmp_path):
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/app.db"
-    if not programs():
-        pytest.skip("no PostgreSQL is installed")
-    return request.getfixturevalue("database_url").replace("postgresql:", "postgresql+psycopg:")
 
 
 @pytest.fixture
@@ -46,12 +37,8 @@ def begun(parts, **fields):
 
 
 def position(database):
-    engine = create_engine(database)
-    try:
-        with engine.connect() as connection:
-            return connection.execute(text("SELECT position FROM bulk_mails")).scalar()
-    finally:
-        engine.dispose()
+    with db.engine(database).connect() as connection:
+        return connection.execute(text("SELECT position FROM bulk_mails")).scalar()
 
 
 def runner(broker, task_id):

@@ -19,8 +19,9 @@ from app.models import Base, Source, TaskRecord
 from app.services.etl import pipeline, records, runs, sources
 from tests.support import HOME, free_port, program_env, python, running, wait_for
 from tests.support.parts import MAIL
+from tests.support.postgresql import needs_postgresql
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, needs_postgresql]
 
 IN_TIME = 2.0  # seconds
 PROCESSES = 3

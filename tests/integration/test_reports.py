@@ -12,7 +12,7 @@ from app.services.reports import make, store
 from tests.support import redis_server, wait_for
 from tests.support.parts import Parts
 from tests.support.pdf import texts
-from tests.support.postgresql import programs
+from tests.support.postgresql import needs_postgresql
 from tests.support.reports import NOVEMBER, add, fill, payment
 
 pytestmark = pytest.mark.integration
@@ -34,7 +34,7 @@ def make_app(tmp_path):
     return make_app
 
 
-@pytest.mark.skipif(not programs(), reason="no PostgreSQL is installed")
+@needs_postgresql
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "Europe/Berlin"])
 def test_a_report_says_the_same_from_either_database(make_app, database_url, zone):
     """Each text of it, also of days that begin at half past and of hours that come twice."""

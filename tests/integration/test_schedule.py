@@ -22,15 +22,12 @@ from app.tasks import periodic
 from tests.support import HOME, program_env, python, redis_server, running, wait_for
 from tests.support.jobs import noted
 from tests.support.parts import MailServer, Parts
-from tests.support.postgresql import programs
+from tests.support.postgresql import needs_postgresql
 
 pytestmark = pytest.mark.integration
 
 FAST = "tests.support.fastbeat"
 TASK = "tasks.generate_daily_report"
-POSTGRESQL = pytest.mark.skipif(
-    not programs() and not os.environ.get("EVERY_TEST"), reason="no PostgreSQL is installed"
-)
 
 
 @pytest.fixture
@@ -146,16 +143,12 @@ def test_a_killed_run_is_taken_up_by_its_redelivered_message(parts):
     assert len(parts.mail.mails) == 1
 
 
-@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=POSTGRESQL)])
-def test_many_at_the_same_moment_do_it_once(tmp_path, request, database):
+def test_many_at_the_same_moment_do_it_once(tmp_path, database):
     """The claim is the database's, so it holds between processes and hosts."""
-    url = f"sqlite:///{tmp_path}/a.db"
-    if database == "postgresql":
-        url = request.getfixturevalue("database_url")
     env = {
         "APP_ENV": "testing",
         "STATE_DIR": str(tmp_path),
-        "DATABASE_URL": url,
+        "DATABASE_URL": database,
         "CELERY_BROKER_URL": "memory://",
         "CELERY_RESULT_BACKEND": "cache+memory://",
         "OTEL_TRACES_EXPORTER": "none",
@@ -182,7 +175,7 @@ def test_many_at_the_same_moment_do_it_once(tmp_path, request, database):
         assert session.scalar(select(func.count()).select_from(PeriodRun)) == 1
 
 
-@POSTGRESQL
+@needs_postgresql
 def test_the_tasks_on_postgresql(tmp_path, database_url):
     """Their rows and queries work there too, each task once a period."""
     env = {

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -35,6 +35,14 @@ def programs() -> list[Path]:
     )
     found = [*debian, *map(Path, filter(None, [shutil.which("postgres")]))]
     return [path.parent for path in found]
+
+
+# A machine without PostgreSQL goes without its tests; .ci/run sets EVERY_TEST and may not.
+needs_postgresql = pytest.mark.skipif(
+    not programs() and not os.environ.get("EVERY_TEST"), reason="no PostgreSQL is installed"
+)
+# To parametrize with; `new_database` makes one.
+DATABASES = ["sqlite", pytest.param("postgresql", marks=needs_postgresql)]
 
 
 class PostgreSQL:
@@ -127,8 +135,29 @@ def postgresql() -> Iterator[PostgreSQL]:
 
 
 @pytest.fixture
-def database_url(postgresql: PostgreSQL) -> Iterator[str]:
-    """The address of an empty database; this process closes its connections at the end."""
-    url = postgresql.new_database()
-    yield url
-    db.engine(url).dispose()
+def database_url(new_database: Callable[[str], str]) -> str:
+    """The address of an empty PostgreSQL; this process closes its connections at the end."""
+    return new_database("postgresql")
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Makes an empty database of a kind, and gives its address."""
+    made: list[str] = []
+
+    def new(kind: str) -> str:
+        if kind == "sqlite":
+            made.append(f"sqlite:///{tmp_path}/{len(made)}.db")
+        else:
+            made.append(request.getfixturevalue("postgresql").new_database())
+        return made[-1]
+
+    yield new
+    for url in made:
+        db.engine(url).dispose()
+
+
+@pytest.fixture(params=DATABASES)
+def database(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -> str:
+    """The address of an empty database of each kind."""
+    return new_database(request.param)
