@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test test-unit test-stack test-browser test-wheel lint format lock bench clean
+.PHONY: help setup setup-dev run demo test test-unit test-stack test-browser test-wheel lint format lock bench bench-peers clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -36,8 +36,11 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	@$(INSTALL) --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
-run: setup ## Set up and run everything: Redis, web, worker, beat, agent, mail
+run: setup ## Set up and run everything: Redis, web, worker, beat, agent, mail; FLOWER=1 adds Flower
 	@exec $(BIN)/python -m app up
+
+demo: setup ## Try every route of the service that `make run` runs
+	@$(BIN)/python -m app demo
 
 test: setup-dev ## Set up and pass the tests, with a real Redis and real workers
 	@$(PYTEST) -q -n 4 --dist loadfile -m "not stack and not browser and not wheel"
@@ -60,6 +63,19 @@ bench: setup-dev ## Measure: start, stop, idle cost, imports, what kills do, and
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.kills
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.pickup
 
+# The peers' packages stay out of the project's own environment and lock files.
+PEERS := var/bench-peers
+
+$(PEERS)/.installed: bench/peers.lock | $(VENV)/.installed-dev
+	@echo "Setting up $(PEERS) ..."
+	@$(BIN)/python -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --require-hashes --requirement bench/peers.lock
+	@$(PEERS)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable telemetry
+	@touch $@
+
+bench-peers: setup-dev $(PEERS)/.installed ## Measure what other kits cost beside ours (some 6 minutes)
+	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.overhead --python $(PEERS)/bin/python
+
 lint: setup-dev ## ruff, mypy and import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -74,6 +90,7 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --qui
 lock: setup-dev ## Renew the hashed lock files
 	@$(BIN)/$(LOCK) --upgrade pyproject.toml telemetry/pyproject.toml -o requirements.lock
 	@$(BIN)/$(LOCK) --extra dev -c requirements.lock pyproject.toml telemetry/pyproject.toml -o requirements-dev.lock
+	@$(BIN)/$(LOCK) --upgrade -c requirements-dev.lock bench/peers.in telemetry/pyproject.toml -o bench/peers.lock
 
 clean: ## Remove the virtual environment and all state
 	@rm -rf $(VENV) var
