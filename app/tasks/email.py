@@ -50,7 +50,8 @@ def send_email(
     return {"status": "success", "recipient": recipient, "subject": subject}
 
 
-@shared_task(name="tasks.send_bulk_emails", bind=True, max_retries=5)
+# Without a trail: Celery would keep each child in memory, and all of them with the result.
+@shared_task(name="tasks.send_bulk_emails", bind=True, max_retries=5, trail=False)
 def send_bulk_emails(
     self: Task,
     recipients: list[str] | None = None,
