@@ -113,9 +113,7 @@ def test_production_refuses_a_short_secret():
 def test_production_redelivers_only_what_no_worker_can_hold_still():
     """Elsewhere, such as in tests, it may be shorter."""
     environ = {"APP_ENV": "production", "SECRET_KEY": "long" * 4}
-    with pytest.raises(
-        settings.SettingsError, match=r"VISIBILITY_TIMEOUT: .*than 5400"
-    ):
+    with pytest.raises(settings.SettingsError, match=r"VISIBILITY_TIMEOUT: .*than 5400"):
         settings.load({**environ, "CELERY_VISIBILITY_TIMEOUT": "5400"})
     settings.load({**environ, "CELERY_VISIBILITY_TIMEOUT": "5401"})
     assert settings.load({"CELERY_VISIBILITY_TIMEOUT": "1"}).visibility_timeout == 1
