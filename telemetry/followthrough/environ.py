@@ -106,6 +106,25 @@ def describe(instance: Any, environ: Mapping[str, str] | None = None) -> list[Ro
     return [_row(instance, field, env) for field in _fields(instance)]
 
 
+def environment(instance: Any, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables by which another process reads the same settings, where `environ` says else."""
+    found, _ = read(type(instance), os.environ if environ is None else environ)
+    return {
+        field.metadata["spec"].env: _text(getattr(instance, field.name))
+        for field in _fields(instance)
+        if getattr(instance, field.name) != found[field.name]
+    }
+
+
+def _text(value: Any) -> str:
+    """A value as `parse` reads it; an empty one counts as not set."""
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value)
+
+
 def _row(instance: Any, field: dataclasses.Field[Any], env: Mapping[str, str]) -> Row:
     spec: Spec = field.metadata["spec"]
     name = _name_in(spec, env)

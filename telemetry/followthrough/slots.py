@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
+import struct
+import sys
 from pathlib import Path
 
+from .forks import Lock
+
 LIMIT = 4096
+_FLOCK = struct.Struct("@hhqqi4x")  # Linux's struct flock: type, whence, start, length, pid
 
 
 class Slot:
@@ -26,6 +30,16 @@ class Slot:
         )
         if self.number < 0:
             raise OSError(f"all {LIMIT} slots of {directory} are taken")
+        self._path = directory / str(self.number)
+
+    def is_in_place(self) -> bool:
+        """Whether the slot's file is still where it was opened."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
 
     def close(self) -> None:
         """Give the slot back; in a forked child, drop the parent's descriptor only."""
@@ -43,22 +57,44 @@ def lock(path: Path) -> int | None:
     return fd
 
 
+def is_held(path: Path) -> bool:
+    """Whether another living process holds the file's lock; False where there is no file."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return _is_locked(fd)
+    finally:
+        os.close(fd)
+
+
+def _is_locked(fd: int) -> bool:
+    if sys.platform == "linux":
+        # Asks and takes nothing, so that nobody who wants the lock meanwhile goes without.
+        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        answer = fcntl.fcntl(fd, fcntl.F_GETLK, asked)
+        return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return True
+    return False
+
+
 class Held:
     """The slots that this process has, by their directory."""
 
     def __init__(self) -> None:
         self._slots: dict[Path, Slot] = {}
         self._pid = os.getpid()
-        self._unlock()
-        os.register_at_fork(after_in_child=self._unlock)
-
-    def _unlock(self) -> None:
-        # Another thread of the parent may have held it. A signal handler may come in again: RLock.
-        self._lock = threading.RLock()
+        self._lock = Lock()
+        # Grows when a slot was let go: what is kept under its number begins anew.
+        self.changes = 0
 
     def number(self, directory: Path) -> int:
         """The slot of this process in the directory, taken when first asked for; raises OSError."""
-        with self._lock:
+        with self._lock():
             if self._pid != os.getpid():
                 self.release()
             if directory not in self._slots:
@@ -73,9 +109,21 @@ class Held:
         slot = self._slots.get(directory) if self._pid == os.getpid() else None
         return None if slot is None else slot.number
 
+    def is_in_place(self, directory: Path) -> bool:
+        """Whether nobody has removed this process's slot from the directory."""
+        slot = self._slots.get(directory)
+        return slot is None or slot.is_in_place()
+
+    def let_go(self, directory: Path) -> None:
+        """Give up a slot whose file was removed; one that is in place is kept."""
+        with self._lock():
+            if not self.is_in_place(directory):
+                self._slots.pop(directory).close()
+                self.changes += 1
+
     def release(self) -> None:
         """Give all back; what was open in their files must be closed before."""
-        with self._lock:
+        with self._lock():
             while self._slots:
                 self._slots.popitem()[1].close()
             self._pid = os.getpid()

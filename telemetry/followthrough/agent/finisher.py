@@ -13,6 +13,7 @@ from .. import slots
 from ..recorder import encode, inflight, record
 from ..recorder.inflight import Cause, Left
 from ..recorder.recorder import SUFFIX, Recorder, folder
+from ..recorder.ring import Pending
 
 log = structlog.get_logger("followthrough.agent")
 
@@ -46,7 +47,8 @@ class Finisher:
     def _take_over(self, path: Path) -> None:
         if path.stem == str(slots.held.mine(self._slots)):
             return
-        fd = slots.lock(self._slots / path.stem)
+        # For an instant, and only where somebody died: who starts just then takes another slot.
+        fd = None if slots.is_held(self._slots / path.stem) else slots.lock(self._slots / path.stem)
         if fd is None:
             return
         try:
@@ -60,7 +62,7 @@ class Finisher:
             if left.cause is None and time.time_ns() - left.since < left.patience:
                 return
             for each in left.records:
-                self._recorder.put(finished(each, left))
+                self._recorder.put(Pending(finished(each, left)))
         path.unlink(missing_ok=True)
 
 

@@ -1,21 +1,44 @@
-"""Ends an agent that a program has started, when there is nobody left to serve."""
+"""When an agent ends by itself: nobody is left to serve, or its directory was removed."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 from .. import slots
 from ..recorder import inflight, ring
 from ..recorder.recorder import SUFFIX, folder
 from ..settings import Settings
+from .lock import Lock
+
+log = structlog.get_logger("followthrough.agent")
 
 EVERY = 1.0  # seconds between two looks
 LONG_ENOUGH = 5.0  # seconds for which a program may be restarted meanwhile
+LOG_BYTES = 1 << 20
 GIVE_UP = 60.0  # seconds after which what a collector didn't take stays for the next agent
+
+
+class Guard:
+    """Calls `end` when the agent's lock is no more, so that another may be at work."""
+
+    def __init__(self, lock: Lock, end: Callable[[], None]) -> None:
+        self._lock = lock
+        self._end = end
+
+    def run(self, stop: threading.Event) -> None:
+        """Look until `stop`."""
+        while not stop.wait(EVERY):
+            if not self._lock.is_in_place():
+                log.error("agent.removed", reason="its lock file was removed")
+                self._end()
+                return
 
 
 class Watch:
@@ -29,6 +52,7 @@ class Watch:
     def run(self, stop: threading.Event) -> None:
         """Look until `stop`."""
         while not stop.wait(EVERY):
+            keep_short(self._state_dir / "agent.log")
             idle = time.monotonic() - self._since
             if is_anybody_there(self._state_dir / "slots"):
                 self._since = time.monotonic()
@@ -37,17 +61,21 @@ class Watch:
                 return
 
 
+def keep_short(path: Path) -> None:
+    """Set what an agent has written to its log aside when that is much; the last one goes."""
+    try:
+        if path.stat().st_size > LOG_BYTES:
+            shutil.copyfile(path, path.with_suffix(".log.1"))
+            # It is open for appending: what is written next is at its beginning.
+            os.truncate(path, 0)
+    except OSError as error:
+        log.debug("agent.log_kept", error=str(error))
+
+
 def is_anybody_there(directory: Path) -> bool:
     """Whether another living process holds a slot of the directory."""
     mine = str(slots.held.mine(directory))
-    for path in directory.glob("*"):
-        if path.name == mine:
-            continue
-        fd = slots.lock(path)
-        if fd is None:
-            return True
-        os.close(fd)
-    return False
+    return any(slots.is_held(path) for path in directory.glob("*") if path.name != mine)
 
 
 def _is_all_sent(rings: Path) -> bool:

@@ -22,6 +22,7 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         if not self._is_had():
             pid = os.read(self._file, 32).decode(errors="replace").strip()
@@ -40,6 +41,15 @@ class Lock:
             else:
                 return True
         return False
+
+    def is_in_place(self) -> bool:
+        """Whether nobody has removed the file, so that another agent could lock a new one."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
 
     def release(self) -> None:
         """Give the lock up."""

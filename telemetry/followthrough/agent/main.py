@@ -46,24 +46,24 @@ def run(settings: Settings, *, until_idle: bool = False) -> int:
     """
     logs.configure_logs(settings.log_format, settings.log_level, SERVICE)
     try:
-        with _lock(settings.state_dir):
-            return _serve(settings, until_idle=until_idle)
+        with _lock(settings.state_dir) as lock:
+            return _serve(settings, lock, until_idle=until_idle)
     except (Taken, PortError, SettingsError, OSError, sqlite3.Error) as error:
         sys.stderr.write(f"followthrough agent: {error}\n")
         return WRONG
 
 
 @contextlib.contextmanager
-def _lock(state_dir: Path) -> Iterator[None]:
+def _lock(state_dir: Path) -> Iterator[Lock]:
     state_dir.mkdir(parents=True, exist_ok=True)
     lock = Lock(state_dir / "agent.lock")
     try:
-        yield
+        yield lock
     finally:
         lock.release()
 
 
-def _serve(settings: Settings, *, until_idle: bool) -> int:
+def _serve(settings: Settings, lock: Lock, *, until_idle: bool) -> int:
     stop = threading.Event()
     dispatcher = Dispatcher(settings.state_dir, build(settings))
     with contextlib.ExitStack() as stack:
@@ -72,27 +72,37 @@ def _serve(settings: Settings, *, until_idle: bool) -> int:
             own, sender = stack.enter_context(_embedded(settings, stop))
             ports += own
         server = Server(ports, tolerant=until_idle)
-        shipper = _shipper(settings, sender)
+        shipper = _shipper(settings, sender, lock)
         stack.enter_context(_running("spans", shipper.run, stop, DRAIN_SECONDS + STOP_SECONDS))
         finisher = Finisher(settings.state_dir, settings.ring_bytes)
         stack.enter_context(_running("unfinished", finisher.run, stop))
         stack.enter_context(_running("alerts", dispatcher.run, stop))
         if until_idle:
             stack.enter_context(_running("idle", idle.Watch(settings, server.stop).run, stop))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: server.stop())
+        guard = idle.Guard(lock, server.stop)
+        stack.enter_context(_running("guard", guard.run, stop))
+        _end_on_signals(server.stop)
         log.info("agent.ready", **{port.purpose: port.url for port in server.ports})
         server.run()
     log.info("agent.stopped")
     return 0
 
 
-def _shipper(settings: Settings, sender: Sender | None) -> Shipper:
+def _end_on_signals(end: Callable[[], None]) -> None:
+    ends = (signal.SIGTERM, signal.SIGINT)
+    for number in ends:
+        signal.signal(number, lambda *_: end())
+    # A program's thread that blocks them may have started this one.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
+
+
+def _shipper(settings: Settings, sender: Sender | None, lock: Lock) -> Shipper:
     if sender is None:
         from .sender import Collector  # noqa: PLC0415  the embedded agent needs no HTTP client
 
         sender = Collector(settings)
-    return Shipper(settings.state_dir, sender, settings.bsp_schedule_delay / 1000)
+    delay = settings.bsp_schedule_delay / 1000
+    return Shipper(settings.state_dir, sender, delay, lock.is_in_place)
 
 
 def _metrics_port(settings: Settings) -> Port:

@@ -5,11 +5,12 @@ What a killed agent has sent and not noted is sent again by the next one: at mos
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,6 @@ log = structlog.get_logger("followthrough.agent")
 LARGEST = 1024**2  # bytes of records that are sent together
 LONGEST_PAUSE = 30.0
 LONGEST_RETRY_AFTER = 300.0
-TIMEOUT = 10.0  # seconds for one request
 DRAIN_SECONDS = 3.0
 
 
@@ -34,17 +34,29 @@ class Part:
     """What a request holds of one ring."""
 
     path: Path
+    file: tuple[int, int]
     batch: ring.Batch
     records: list[bytes]
 
 
 class Shipper:
-    """Reads all rings below `state_dir` and sends their records, about every `delay` seconds."""
+    """Reads all rings below `state_dir` and sends their records, about every `delay` seconds.
 
-    def __init__(self, state_dir: Path, sender: Sender, delay: float) -> None:
+    It does so while `is_ours` says that no other agent can be at work there.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        sender: Sender,
+        delay: float,
+        is_ours: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._folder = folder(state_dir)
         self._sender = sender
         self._delay = delay
+        self._is_ours = is_ours
+        self._is_more = False
         self._largest = LARGEST
         self._failures = 0
 
@@ -58,14 +70,14 @@ class Shipper:
 
     def ship(self) -> Answer | None:
         """Send one request; None if there was nothing to send."""
-        return self._ship(TIMEOUT)
+        return self._ship(math.inf)
 
     def _ship_within(self, seconds: float) -> bool:
-        answer = self._ship(min(seconds, TIMEOUT))
+        answer = self._ship(seconds)
         return answer is not None and answer.taken
 
     def _ship(self, timeout: float) -> Answer | None:
-        parts = self._collected()
+        parts = self._collected() if self._is_ours() else []
         records = [each for part in parts for each in part.records]
         if not records:
             _settle(parts, Answer(taken=True))
@@ -85,13 +97,13 @@ class Shipper:
             with _opened(path) as fd:
                 if fd is None or ring.is_empty(fd):
                     continue
-                batch = ring.read(fd, room)
-            parts.append(
-                Part(path, batch, [each for each in batch.payloads if record.is_span(each)])
-            )
+                batch, file = ring.read(fd, room), ring.identity(fd)
+            records = [each for each in batch.payloads if record.is_span(each)]
+            parts.append(Part(path, file, batch, records))
             room -= sum(map(len, batch.payloads))
             if room <= 0:
                 break
+        self._is_more = room <= 0
         return parts
 
     def _pause(self, answer: Answer | None) -> float:
@@ -100,8 +112,8 @@ class Shipper:
             return self._delay
         if answer.taken or answer.final or answer.too_large:
             self._failures = 0
-            # There may be more; what is joined costs less than what is sent at once.
-            return self._delay if answer.taken else 0.0
+            # What is joined costs less than what is sent at once, unless a request was filled.
+            return self._delay if answer.taken and not self._is_more else 0.0
         self._failures += 1
         grown = min(LONGEST_PAUSE, self._delay * 2 ** min(self._failures, 16))
         wanted = min(LONGEST_RETRY_AFTER, answer.retry_after or 0.0)
@@ -144,6 +156,7 @@ def _settle(parts: list[Part], answer: Answer) -> None:
         here = min(refused, len(part.records))
         refused -= here
         with _opened(part.path) as fd:
-            if fd is not None:
+            # One that was removed or made anew meanwhile has none of these.
+            if fd is not None and ring.identity(fd) == part.file:
                 exported = len(part.records) - here
                 ring.settle(fd, part.batch, exported=exported, rejected=here + strange)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from pathlib import Path
 
 from .. import slots
+from ..forks import Lock
 from .file import File
 
 RETRY_AFTER = 60.0
@@ -22,19 +22,14 @@ class Store:
     def __init__(self) -> None:
         self._directory: Path | None = None
         self._files: dict[str, File] = {}
-        self._pid = 0
+        self._pid = self._changes = 0
         self._off_until = 0.0
         self._complained = False
-        self._unlock()
-        os.register_at_fork(after_in_child=self._unlock)
-
-    def _unlock(self) -> None:
-        # Another thread of the parent may have held it. A signal handler may come in again: RLock.
-        self._lock = threading.RLock()
+        self._lock = Lock()
 
     def use(self, directory: Path | None) -> None:
         """Count in `directory` from now on; None counts nowhere."""
-        with self._lock:
+        with self._lock():
             if directory != self._directory:
                 self._release()
                 self._directory = directory
@@ -45,7 +40,7 @@ class Store:
         """Add to a number; a disk that doesn't take it turns counting off for a minute."""
         if self._directory is None:
             return
-        with self._lock:
+        with self._lock():
             try:
                 if (file := self._file(kind)) is not None:
                     file.add(key, amount)
@@ -54,12 +49,12 @@ class Store:
 
     def get(self, kind: str, key: str) -> float:
         """What this process's slot holds; 0.0 where nothing is counted."""
-        with self._lock:
+        with self._lock():
             file = self._file(kind) if self._directory else None
             return 0.0 if file is None else file.value(key)
 
     def _file(self, kind: str) -> File | None:
-        if self._pid != os.getpid():
+        if self._pid != os.getpid() or self._changes != slots.held.changes:
             self._release()
         if self._off_until and time.monotonic() < self._off_until:
             return None
@@ -77,7 +72,7 @@ class Store:
         for file in self._files.values():
             file.done()
         self._files.clear()
-        self._pid = os.getpid()
+        self._pid, self._changes = os.getpid(), slots.held.changes
 
     def _turn_off(self, error: OSError) -> None:
         self._off_until = time.monotonic() + RETRY_AFTER

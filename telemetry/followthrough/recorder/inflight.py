@@ -57,6 +57,33 @@ class Left:
     records: list[bytes]
 
 
+class Entry:
+    """A span's place in its process's table, once it has one.
+
+    Between two calls neither a signal's handler nor another thread comes in; so a place is had and
+    given up without a call in between, and none is lost.
+    """
+
+    __slots__ = ("number", "table")
+
+    def __init__(self) -> None:
+        self.table: Table | None = None
+        self.number = 0
+
+    def ending(self, head: int) -> None:
+        """Note where the ring's head will be when the span's record is committed."""
+        if self.table is not None:
+            _ENDING.pack_into(self.table.map, _at(self.number) + _ENDING_AT, head)
+
+    def end(self) -> None:
+        """Give the place up, if there is one."""
+        at, table = _at(self.number), self.table
+        if table is not None:
+            self.table = None
+            table.map[at : at + 4] = _FREE
+            table.free[self.number] = None
+
+
 class Table:
     """The entries of this process; raises OSError on a full disk.
 
@@ -65,44 +92,33 @@ class Table:
     """
 
     def __init__(self, path: Path, patience: float) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fallocate(self._fd, PAGE + ENTRIES * SIZE)
-            self._map = mmap.mmap(self._fd, PAGE + ENTRIES * SIZE)
-        except BaseException:
-            os.close(self._fd)
-            raise
-        self._map[:PAGE] = bytes(PAGE)
-        _START.pack_into(self._map, 0, MAGIC, os.getpid(), 0, int(patience * 1e9))
+            fallocate(fd, PAGE + ENTRIES * SIZE)
+            # It has a descriptor of its own, and goes with the last entry.
+            self.map = mmap.mmap(fd, PAGE + ENTRIES * SIZE)
+        finally:
+            os.close(fd)
+        self.map[:PAGE] = bytes(PAGE)
         for number in range(ENTRIES):
-            self._map[_at(number) : _at(number) + len(_FREE)] = _FREE
-        self._free = list(range(ENTRIES))
+            self.map[_at(number) : _at(number) + len(_FREE)] = _FREE
+        _START.pack_into(self.map, 0, MAGIC, os.getpid(), 0, int(patience * 1e9))
+        self.free = dict.fromkeys(range(ENTRIES))
 
-    def begin(self, record: bytes) -> int | None:
-        """Keep a span that has begun; its entry's number, None where there is no room."""
-        if len(record) > SIZE - _ENTRY.size or not self._free:
-            return None
-        number = self._free.pop()
-        at = _at(number)
-        self._map[at + _ENTRY.size : at + _ENTRY.size + len(record)] = record
-        _ENTRY.pack_into(self._map, at, 0, zlib.crc32(record), 0)
-        _LENGTH.pack_into(self._map, at, len(record))
-        return number
-
-    def ending(self, number: int, head: int) -> None:
-        """Note where the ring's head will be when the span's record is committed."""
-        _ENDING.pack_into(self._map, _at(number) + _ENDING_AT, head)
-
-    def end(self, number: int) -> None:
-        """Free an entry."""
-        at = _at(number)
-        self._map[at : at + len(_FREE)] = _FREE
-        self._free.append(number)
-
-    def close(self) -> None:
-        """Unmap and close the file."""
-        self._map.close()
-        os.close(self._fd)
+    def begin(self, record: bytes, entry: Entry) -> None:
+        """Keep a span that has begun, where there is room."""
+        if len(record) > SIZE - _ENTRY.size:
+            return
+        for number in self.free:
+            del self.free[number]
+            entry.number, entry.table = number, self
+            break
+        if entry.table is None:
+            return
+        at = _at(entry.number)
+        self.map[at + _ENTRY.size : at + _ENTRY.size + len(record)] = record
+        _ENTRY.pack_into(self.map, at, 0, zlib.crc32(record), 0)
+        _LENGTH.pack_into(self.map, at, len(record))
 
 
 def _at(number: int) -> int:
@@ -115,7 +131,7 @@ def take_over(path: Path, ring_path: Path, now: int) -> None:
         raw = path.read_bytes()
     except OSError:
         return
-    if _is_table(raw) and any(_unended(raw, _head(ring_path))):
+    if _is_table(raw) and list(_unended(raw, _head(ring_path))):
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             _forget_the_ended(fd, raw, _head(ring_path))

@@ -7,13 +7,25 @@ import os
 import random
 import subprocess
 import sys
+import sysconfig
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from .. import slots
+from ..settings import Settings, environment
 
 EVERY = 1.0  # seconds between two looks for an agent
 LONGEST = 60.0  # between two looks where agents don't live
+TO_START = 1.5  # seconds that an agent may take before another process starts one too
+# The shell starts it and ends, so that it is nobody's child here and leaves no zombie.
+IN_BACKGROUND = ("/bin/sh", "-c", '"$@" &', "followthrough")
+# Settings that name a file, perhaps from the program's own folder.
+FILES = [
+    f"OTEL_EXPORTER_OTLP_{signal}{name}"
+    for signal in ("", "TRACES_")
+    for name in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")
+]
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +36,11 @@ class Launcher:
     Several processes may do so at once: the lock lets one agent live, and the others end at once.
     """
 
-    def __init__(self, state_dir: Path) -> None:
-        self._state_dir = state_dir
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._state_dir = settings.state_dir
         self._next = 0.0
         self._pause = EVERY
-        # Kept, since Python warns of a process that is forgotten while it runs.
-        self._child: subprocess.Popen[bytes] | None = None
 
     def look(self) -> None:
         """Start an agent if there is none; costs nothing most of the time."""
@@ -45,31 +56,64 @@ class Launcher:
             logger.warning("no agent can be started: %s", error)
 
     def _start_if_free(self) -> None:
-        if self._child is not None and self._child.poll() is None:
-            return
-        if not self._is_free():
+        if slots.is_held(self._state_dir / "agent.lock"):
             self._pause = EVERY
-        else:
-            # One that ended as soon as it began would end again.
-            self._pause = min(LONGEST, self._pause * 2) if self._child else EVERY
+        elif not self._is_starting():
+            # One that ends as soon as it begins would end again.
+            self._pause = min(LONGEST, self._pause * 2)
             self._start()
 
-    def _is_free(self) -> bool:
-        fd = slots.lock(self._state_dir / "agent.lock")
-        if fd is None:
-            return False
-        os.close(fd)
-        return True
+    def _is_starting(self) -> bool:
+        """Whether some process has started one just now; if not, says that this one does."""
+        mark = self._state_dir / "agent.starting"
+        try:
+            if 0 <= time.time() - mark.stat().st_mtime < TO_START:
+                return True
+        except FileNotFoundError:
+            pass
+        mark.touch()
+        return False
 
     def _start(self) -> None:
         with (self._state_dir / "agent.log").open("ab") as output:
-            argv = [sys.executable, "-m", f"{__package__.partition('.')[0]}.cli", "agent"]
-            self._child = subprocess.Popen(  # noqa: S603  this Python, this package
-                [*argv, "--until-idle"],
+            subprocess.run(  # noqa: S603  this Python, this package
+                [*IN_BACKGROUND, *command(), "agent", "--until-idle"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 # A signal to the program's group, as Ctrl-C sends it, is not for the agent.
                 start_new_session=True,
-                env={**os.environ, "FOLLOWTHROUGH_STATE_DIR": str(self._state_dir)},
+                # The program's own folder may be removed or unmounted while the agent runs.
+                cwd="/",
+                env=variables(self._settings, os.environ),
+                check=False,
             )
+
+
+def command() -> list[str]:
+    """How the kit's command is run by this Python; raises OSError where there is no Python to run.
+
+    Servers that embed Python give their own program as the executable.
+    """
+    name = Path(sys.executable or "").name
+    is_python = name.startswith(("python", "pypy"))
+    python = sys.executable if is_python else str(Path(sys.prefix) / "bin" / "python3")
+    if not Path(python).is_file():
+        raise FileNotFoundError(f"no Python at {python}")
+    return [python, "-P", "-m", f"{__package__.partition('.')[0]}.cli"]
+
+
+def variables(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """The agent's environment: this process's, and the settings that it was given in code."""
+    path = [_whole(each) for each in environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+    home = str(Path(__file__).parents[2])
+    # Where the package is installed it is found anyway.
+    if home not in (*path, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        path.append(home)
+    files = {name: _whole(file) for name, file in environ.items() if name in FILES and file}
+    own = environment(settings, environ) | {"FOLLOWTHROUGH_STATE_DIR": str(settings.state_dir)}
+    return {**environ, **files, **own, "PYTHONPATH": os.pathsep.join(path)}
+
+
+def _whole(path: str) -> str:
+    return str(Path(path).absolute())

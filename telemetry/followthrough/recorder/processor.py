@@ -8,12 +8,14 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from .. import guard
 from . import encode, record
+from .inflight import Entry
+from .ring import Pending
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from .recorder import Entry, Recorder
+    from .recorder import Recorder
 
 _MOST_SCOPES = 1024
 
@@ -31,16 +33,35 @@ class RecorderProcessor(SpanProcessor):
         """Note the span that a request or task begins in this process, in case it is killed."""
         begins = span.parent is None or span.parent.is_remote
         if begins and span.context is not None and span.context.trace_flags.sampled:
-            entry = self._recorder.begin(self._record(span))
-            if entry is not None:
-                self._entries[span.context.span_id] = entry
+            entry = Entry()
+            try:
+                self._recorder.begin(self._record(span), entry)
+                if entry.table is not None:
+                    self._entries[span.context.span_id] = entry
+            except BaseException:
+                # A signal's handler has raised: nobody will have this span, nor end it.
+                entry.end()
+                self._entries.pop(span.context.span_id, None)
+                raise
 
     @guard.guarded("recorder.on_end")
     def on_end(self, span: ReadableSpan) -> None:
         """Record an ended span, if it is sampled."""
-        if span.context is not None and span.context.trace_flags.sampled:
-            entry = self._entries.pop(span.context.span_id, None)
-            self._recorder.put(self._record(span), entry)
+        if span.context is None or not span.context.trace_flags.sampled:
+            return
+        pending = Pending()
+        try:
+            self._end(span, span.context.span_id, pending)
+        except BaseException:
+            # A signal's handler may raise at any call, and nobody else ends this span.
+            self._end(span, span.context.span_id, pending)
+            raise
+
+    def _end(self, span: ReadableSpan, span_id: int, pending: Pending) -> None:
+        pending.payload = pending.payload or self._record(span)
+        pending.entry = self._entries.get(span_id)
+        self._recorder.put(pending)
+        self._entries.pop(span_id, None)
 
     def shutdown(self) -> None:
         """Nothing: what is recorded is the agent's to send."""

@@ -15,28 +15,53 @@ import struct
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ..disk import fallocate
 
-Before = Callable[[int], None]
-
-MAGIC = b"FTRING01"
+MAGIC = b"FTRING02"
 PAGE = 4096
 # Native byte order and size: written by one store, so that it can't be seen by halves.
 _WORD = struct.Struct("@Q")
 _START = struct.Struct("@8sQ")  # the magic, and the bytes for records
 HEAD = 64
-GIVEN = 72  # numbers given to records so far, those of dropped ones too
-DROPPED = 80  # a word for each of REASONS
-REASONS = ("full", "large", "interrupted")
+# The head, and how many records it is past: sixteen bytes that one store writes.
+_COMMIT = struct.Struct("@QQ")
+DROPPED = HEAD + _COMMIT.size  # a word for each of REASONS
+REASONS = ("full", "large", "interrupted", "removed", "unavailable")
+GIVEN = DROPPED + _WORD.size * len(REASONS)  # numbers given to records, dropped ones too
+_STATE = struct.Struct(f"@{3 + len(REASONS)}Q")
 # The reader's, on a cache line of their own.
 _READ = struct.Struct("@QQQQ")  # the tail; records exported, rejected, torn
 TAIL = 256
 _RECORD = struct.Struct("<IIQ")  # the length, a checksum, the number
 _WRAP = 0xFFFFFFFF
+_CHUNK = 1 << 16  # bytes read at once
+_MOST_TRIES = 8
+
+
+class Entry(Protocol):
+    """What stands for a record until it is in the ring."""
+
+    def ending(self, head: int) -> None:
+        """The record is committed once the ring's head is there."""
+
+    def end(self) -> None:
+        """The record is kept, or counted as dropped; may be said twice."""
+
+
+class Pending:
+    """A record on its way into a ring, where it comes once, however often it is put in."""
+
+    __slots__ = ("entry", "number", "payload", "tries")
+
+    def __init__(self, payload: bytes = b"", entry: Entry | None = None) -> None:
+        self.payload = payload
+        self.entry = entry
+        self.number: int | None = None
+        self.tries = 0
 
 
 @dataclass(frozen=True)
@@ -84,11 +109,14 @@ def is_ring(fd: int) -> bool:
 
 def account_of(fd: int) -> Account:
     """What became of all records that were ever put into the ring."""
-    header = os.pread(fd, TAIL + _READ.size, 0)
+    return _account(os.pread(fd, TAIL + _READ.size, 0))
+
+
+def _account(header: bytes) -> Account:
+    _, accepted, *counts, _ = _STATE.unpack_from(header, HEAD)
     _, exported, rejected, torn = _READ.unpack_from(header, TAIL)
-    counts = [_WORD.unpack_from(header, DROPPED + _WORD.size * n)[0] for n in range(len(REASONS))]
     dropped = dict(zip(REASONS, counts, strict=True))
-    return Account(_WORD.unpack_from(header, GIVEN)[0], exported, rejected, torn, dropped)
+    return Account(accepted + sum(counts), exported, rejected, torn, dropped)
 
 
 def head_of(fd: int) -> int:
@@ -108,42 +136,57 @@ def read(fd: int, limit: int) -> Batch:
     header = os.pread(fd, TAIL + _READ.size, 0)
     _, capacity = _START.unpack_from(header)
     tail, head = _WORD.unpack_from(header, TAIL)[0], _WORD.unpack_from(header, HEAD)[0]
+    held = _account(header).held
     if not 0 <= head - tail <= capacity:
         # Nothing that a writer leaves: both places can't be trusted, and begin anew together.
-        return Batch([], 0, head)
-    return _walk(fd, capacity, tail, head, limit)
+        return Batch([], held, head)
+    return _walk(_Reader(fd), capacity, (tail, head), limit, held)
 
 
-def _walk(fd: int, capacity: int, at: int, head: int, limit: int) -> Batch:
+def _walk(file: _Reader, capacity: int, places: tuple[int, int], limit: int, held: int) -> Batch:
     payloads: list[bytes] = []
-    torn, begin = 0, at
-    while at < head and (not payloads or at - begin < limit):
+    torn, (at, head) = 0, places
+    while at < head and (not payloads or at - places[0] < limit):
         left = capacity - at % capacity
-        size = _size(fd, at % capacity) if left >= _RECORD.size else _WRAP
+        size = file.size(at % capacity) if left >= _RECORD.size else _WRAP
         if size == _WRAP:
             at += left
         elif _room(size) > min(left, head - at):
             # The length itself is torn: where the next record begins is not known.
-            return Batch(payloads, torn + 1, head)
+            return Batch(payloads, max(torn + 1, held - len(payloads)), head)
         else:
-            payload = _payload(fd, at % capacity, size)
+            payload = file.payload(at % capacity, size)
             payloads += [] if payload is None else [payload]
             torn += payload is None
             at += _room(size)
     return Batch(payloads, torn, at)
 
 
-def _size(fd: int, at: int) -> int:
-    size: int = _RECORD.unpack(os.pread(fd, _RECORD.size, PAGE + at))[0]
-    return size
+class _Reader:
+    """Reads records, many of them at once."""
 
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._begin = 0
+        self._raw = b""
 
-def _payload(fd: int, at: int, size: int) -> bytes | None:
-    """A record's content; None if it isn't what was written."""
-    raw = os.pread(fd, _RECORD.size + size, PAGE + at)
-    _, checksum, number = _RECORD.unpack_from(raw)
-    payload = raw[_RECORD.size :]
-    return payload if checksum == _checksum(payload, number) else None
+    def size(self, at: int) -> int:
+        size: int = _RECORD.unpack(self._bytes(at, _RECORD.size))[0]
+        return size
+
+    def payload(self, at: int, size: int) -> bytes | None:
+        """A record's content; None if it isn't what was written."""
+        raw = self._bytes(at, _RECORD.size + size)
+        _, checksum, number = _RECORD.unpack_from(raw)
+        payload = raw[_RECORD.size :]
+        return payload if checksum == _checksum(payload, number) else None
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        begin = at - self._begin
+        if begin < 0 or begin + size > len(self._raw):
+            self._raw = os.pread(self._fd, max(size, _CHUNK), PAGE + at)
+            self._begin, begin = at, 0
+        return self._raw[begin : begin + size]
 
 
 def settle(fd: int, batch: Batch, *, exported: int, rejected: int = 0) -> None:
@@ -156,99 +199,173 @@ def settle(fd: int, batch: Batch, *, exported: int, rejected: int = 0) -> None:
 class Writer:
     """Puts records into a ring file, made if need be; raises OSError on a full disk.
 
-    Only the process that holds the ring's slot may have one.
+    Only the process that holds the ring's slot may have one. An exception out of a signal's handler
+    may cut it off at any call: a record that is put in again goes on where it was.
     """
 
     def __init__(self, path: Path, capacity: int) -> None:
-        self._fd = _opened(path, capacity)
-        _, self._capacity = _START.unpack(os.pread(self._fd, _START.size, 0))
-        self._map = mmap.mmap(self._fd, PAGE + self._capacity)
+        fd = _opened(path, capacity)
+        try:
+            self._file = identity(fd)
+            _, self._capacity = _START.unpack(os.pread(fd, _START.size, 0))
+            # The map has a descriptor of its own.
+            self._map = mmap.mmap(fd, PAGE + self._capacity)
+        finally:
+            os.close(fd)
+        self._path = path
         # A signal's handler may record too, in the middle of a record.
         self._lock = threading.RLock()
-        self._writing = False
-        self._late: deque[tuple[bytes, Before | None]] = deque()
+        self._writing = self._retired = False
+        self._waiting: deque[Pending] = deque()
         self._account_for_the_dead()
 
-    def put(self, payload: bytes, before: Before | None = None) -> None:
-        """Append a record, or count it as dropped.
+    def put(self, payload: bytes) -> None:
+        """Append a record, or count it as dropped."""
+        self.keep(Pending(payload))
 
-        `before` is called with the place after the record just before it is committed.
-        """
+    def keep(self, pending: Pending) -> bool:
+        """Append a record, or count it as dropped; False if this writer is retired."""
+        self._waiting.append(pending)
         with self._lock:
-            if self._writing:
-                self._late.append((payload, before))
-                return
-            self._writing = True
-            try:
-                self._append(payload, before)
-                while self._late:
-                    self._append(*self._late.popleft())
-            finally:
-                self._writing = False
+            if self._retired:
+                pending.number = None
+                return False
+            if not self._writing:
+                self._writing = True
+                try:
+                    self._write()
+                finally:
+                    self._writing = False
+        return True
 
-    def close(self) -> None:
-        """Unmap and close the file."""
-        self._map.close()
-        os.close(self._fd)
+    def is_in_place(self) -> bool:
+        """Whether the file is still where it was opened."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return (found.st_dev, found.st_ino) == self._file
 
-    def _append(self, payload: bytes, before: Before | None) -> None:
-        # Read anew each time: an exception out of a signal's handler may have cut off the last one.
-        view, capacity, size = self._map, self._capacity, len(payload)
-        head, number = _WORD.unpack_from(view, HEAD)[0], _WORD.unpack_from(view, GIVEN)[0]
-        room, at = _room(size), head % capacity
+    def retire(self) -> int:
+        """Take no more; the number of records that nobody can read if the file is gone."""
+        with self._lock:
+            self._retired = True
+            return _account(self._map[: TAIL + _READ.size]).held
+
+    def lost(self, reason: str, number: int) -> None:
+        """Count records that never came here, before any other is put in."""
+        with self._lock:
+            self._drop(reason, number)
+
+    def _write(self) -> None:
+        while self._waiting:
+            pending = self._waiting[0]
+            pending.tries += 1
+            if pending.tries <= _MOST_TRIES:
+                self._append(pending)
+                if pending.entry is not None:
+                    pending.entry.end()
+            self._waiting.popleft()
+
+    def _append(self, pending: Pending) -> None:
+        # Read anew each time: this record, or the one before it, may have been cut off.
+        view, capacity = self._map, self._capacity
+        head, accepted, *dropped, _ = _STATE.unpack_from(view, HEAD)
+        number = accepted + sum(dropped)
+        if pending.number is None:
+            pending.number = number
+        elif pending.number < number:
+            return
+        _WORD.pack_into(view, GIVEN, number + 1)
+        size, at = len(pending.payload), head % capacity
+        room = _room(size)
         skipped = capacity - at if room > capacity - at else 0
         after = head + skipped + room
-        _WORD.pack_into(view, GIVEN, number + 1)
         if room > capacity // 4:
-            return self._drop("large")
-        if after - _WORD.unpack_from(view, TAIL)[0] > capacity:
-            return self._drop("full")
-        if skipped:
-            self._mark_the_end(at)
-            at = 0
-        at += PAGE
-        _RECORD.pack_into(view, at, size, _checksum(payload, number), number)
-        view[at + _RECORD.size : at + _RECORD.size + size] = payload
-        if before is not None:
-            before(after)
-        _WORD.pack_into(view, HEAD, after)
-        return None
+            self._drop("large")
+        elif after - _WORD.unpack_from(view, TAIL)[0] > capacity:
+            self._drop("full")
+        else:
+            if skipped:
+                self._mark_the_end(at)
+                at = 0
+            at += PAGE
+            payload = pending.payload
+            _RECORD.pack_into(view, at, size, _checksum(payload, number), number)
+            view[at + _RECORD.size : at + _RECORD.size + size] = payload
+            if pending.entry is not None:
+                pending.entry.ending(after)
+            view[HEAD:DROPPED] = _COMMIT.pack(after, accepted + 1)
 
     def _mark_the_end(self, at: int) -> None:
         """Say that the record is at the file's beginning, where this place has room to say it."""
         if self._capacity - at >= _RECORD.size:
             _RECORD.pack_into(self._map, PAGE + at, _WRAP, 0, 0)
 
-    def _drop(self, reason: str) -> None:
+    def _drop(self, reason: str, number: int = 1) -> None:
         at = DROPPED + _WORD.size * REASONS.index(reason)
-        _WORD.pack_into(self._map, at, _WORD.unpack_from(self._map, at)[0] + 1)
+        _WORD.pack_into(self._map, at, _WORD.unpack_from(self._map, at)[0] + number)
 
     def _account_for_the_dead(self) -> None:
-        """Count the numbers that a killed owner has given to records it never finished."""
-        while True:
-            account = account_of(self._fd)
-            held = len(read(self._fd, self._capacity).payloads)
-            # The agent may have read on meanwhile.
-            if account == account_of(self._fd):
-                break
-        for _ in range(account.held - held):
-            self._drop("interrupted")
+        """Count the number that a killed owner has given to a record it never finished."""
+        _, accepted, *dropped, given = _STATE.unpack_from(self._map, HEAD)
+        self._drop("interrupted", max(0, given - accepted - sum(dropped)))
+
+
+def identity(fd: int) -> tuple[int, int]:
+    """What tells an open file from another one of its name."""
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
 
 
 def _opened(path: Path, capacity: int) -> int:
-    """The file, whole; one that is none of ours is set aside."""
+    """The file, whole; one that is none of ours is set aside, and an empty one may be replaced."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        if os.fstat(fd).st_size and not is_ring(fd):
-            path.replace(path.with_suffix(".broken"))
-            os.close(fd)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         if not os.fstat(fd).st_size:
             _make(fd, capacity)
+        elif not is_ring(fd):
+            path.replace(path.with_suffix(".broken"))
+            return _opened_again(fd, path, capacity)
+        elif _has_another_size(fd, capacity) and is_empty(fd) and _is_made_anew(fd, path, capacity):
+            return _opened_again(fd, path, capacity)
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def _opened_again(fd: int, path: Path, capacity: int) -> int:
+    again = _opened(path, capacity)
+    os.close(fd)
+    return again
+
+
+def _has_another_size(fd: int, capacity: int) -> bool:
+    return bool(_START.unpack(os.pread(fd, _START.size, 0))[1] != capacity)
+
+
+def _is_made_anew(fd: int, path: Path, capacity: int) -> bool:
+    """Replace an empty ring by one of another size, with its account, where the disk has room."""
+    header = bytearray(os.pread(fd, PAGE, 0))
+    _START.pack_into(header, 0, MAGIC, capacity)
+    for place in (HEAD, TAIL):
+        _WORD.pack_into(header, place, 0)
+    fresh = path.with_suffix(".new")
+    try:
+        new = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            fallocate(new, PAGE + capacity)
+            os.pwrite(new, header, 0)
+        finally:
+            os.close(new)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def _make(fd: int, capacity: int) -> None:

@@ -86,7 +86,7 @@ def _recorder(settings: Settings) -> SpanProcessor:
     from ..recorder.recorder import Recorder, folder  # noqa: PLC0415
 
     _Current.rings = folder(settings.state_dir)
-    launcher = Launcher(settings.state_dir) if settings.start_agent else None
+    launcher = Launcher(settings) if settings.start_agent else None
     _Current.recorder = Recorder(settings.state_dir, settings.ring_bytes, launcher)
     return RecorderProcessor(_Current.recorder)
 

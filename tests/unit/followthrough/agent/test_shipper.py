@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,12 +52,9 @@ def sink() -> Sink:
 
 
 @pytest.fixture
-def rings(tmp_path: Path) -> Iterator[list[Writer]]:
+def rings(tmp_path: Path) -> list[Writer]:
     (tmp_path / "rings").mkdir()
-    writers = [Writer(tmp_path / "rings" / f"{n}.spans", 1 << 16) for n in range(2)]
-    yield writers
-    for writer in writers:
-        writer.close()
+    return [Writer(tmp_path / "rings" / f"{n}.spans", 1 << 16) for n in range(2)]
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ def state(tmp_path: Path) -> Path:
         writer = Writer(rings / f"{number}.spans", 1 << 12)
         for _ in range(spans):
             writer.put(b"x" * 8 if number == 0 else b"x" * 2000)
-        writer.close()
     fd = os.open(rings / "0.spans", os.O_RDWR)
     batch = ring.read(fd, 60)
     assert len(batch.payloads) == 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,10 @@ from opentelemetry.trace import SpanKind
 from followthrough.agent.finisher import UNKNOWN, Finisher, finished
 from followthrough.agent.shipper import Shipper
 from followthrough.recorder import encode, inflight, record
-from followthrough.recorder.inflight import Cause, Left, Table
+from followthrough.recorder.inflight import Cause, Entry, Left, Table
 from followthrough.recorder.processor import RecorderProcessor
 from followthrough.recorder.recorder import Recorder
-from followthrough.recorder.ring import Writer
+from followthrough.recorder.ring import Pending, Writer
 from tests.unit.followthrough.agent.test_shipper import Sink
 
 NOW = 1_700_000_000_000_000_000
@@ -29,10 +28,14 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def table(places: tuple[Path, Path]) -> Iterator[Table]:
-    made = Table(places[0], 0.5)
-    yield made
-    made.close()
+def table(places: tuple[Path, Path]) -> Table:
+    return Table(places[0], 0.5)
+
+
+def begin(table: Table, record: bytes) -> Entry:
+    entry = Entry()
+    table.begin(record, entry)
+    return entry
 
 
 def left(folder: Path) -> Left:
@@ -43,9 +46,9 @@ def left(folder: Path) -> Left:
 
 
 def test_what_has_not_ended_is_left(table: Table, places: tuple[Path, Path]) -> None:
-    numbers = [table.begin(each) for each in (b"one", b"two", b"three")]
-    assert numbers[1] is not None
-    table.end(numbers[1])
+    entries = [begin(table, each) for each in (b"one", b"two", b"three")]
+    entries[1].end()
+    entries[1].end()
     inflight.take_over(*places, NOW)
     found = left(places[0].parent)
     assert sorted(found.records) == [b"one", b"three"]
@@ -54,42 +57,42 @@ def test_what_has_not_ended_is_left(table: Table, places: tuple[Path, Path]) -> 
 
 
 def test_where_all_has_ended_nothing_is_left(table: Table, places: tuple[Path, Path]) -> None:
-    number = table.begin(b"one")
-    assert number is not None
-    table.end(number)
+    begin(table, b"one").end()
     inflight.take_over(*places, NOW)
     assert list(places[0].parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("committed", [True, False])
 def test_a_span_whose_record_was_committed_has_ended(
-    table: Table, places: tuple[Path, Path], committed: bool
+    table: Table, places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
     """Killed between the record's last store and the entry's, or just before it."""
-    number = table.begin(b"one")
-    assert number is not None
+    entry = begin(table, b"one")
     writer = Writer(places[1], 1024)
     if committed:
-        writer.put(b"record", lambda head: table.ending(number, head))
+        with monkeypatch.context() as killed:
+            killed.setattr(Entry, "end", lambda _entry: None)
+            writer.keep(Pending(b"record", entry))
     else:
-        table.ending(number, 64)
-    writer.close()
+        entry.ending(64)
     inflight.take_over(*places, NOW)
     assert [path.suffix for path in places[0].parent.glob("0*")].count(".left") == (not committed)
 
 
 def test_what_has_no_room_is_not_kept(table: Table, places: tuple[Path, Path]) -> None:
-    assert table.begin(b"x" * inflight.SIZE) is None
-    assert all(table.begin(b"x") is not None for _ in range(inflight.ENTRIES))
-    assert table.begin(b"x") is None
+    assert begin(table, b"x" * inflight.SIZE).table is None
+    entries = [begin(table, b"x") for _ in range(inflight.ENTRIES)]
+    assert {each.number for each in entries} == set(range(inflight.ENTRIES))
+    assert begin(table, b"x").table is None
+    entries[5].end()
+    assert begin(table, b"x").number == 5
 
 
 def test_a_torn_entry_is_passed_over(table: Table, places: tuple[Path, Path]) -> None:
-    table.begin(b"whole")
-    number = table.begin(b"torn")
-    assert number is not None
+    begin(table, b"whole")
+    torn = begin(table, b"torn")
     with places[0].open("r+b") as file:
-        file.seek(inflight._at(number) + 16)
+        file.seek(inflight._at(torn.number) + 16)
         file.write(b"?")
     inflight.take_over(*places, NOW)
     assert left(places[0].parent).records == [b"whole"]
@@ -99,7 +102,7 @@ def test_a_torn_entry_is_passed_over(table: Table, places: tuple[Path, Path]) ->
 def test_a_cause_is_found_whether_noted_before_or_after(
     table: Table, places: tuple[Path, Path], before: bool
 ) -> None:
-    table.begin(b"one")
+    begin(table, b"one")
     cause = Cause("WorkerLostError", "Signal 9 ü." + "x" * 5000)
     for noted_before in (True, False):
         if before == noted_before:
