@@ -207,6 +207,14 @@ class Settings:
     payment_methods: tuple[str, ...] = setting(
         "PAYMENT_METHODS", ("card",), "Methods the http gateway takes; the first is the default."
     )
+    flower: bool = setting("FLOWER", False, "Run Flower too, beside the other services.")
+    flower_port: int = setting("FLOWER_PORT", 5555, "Port of Flower.")
+    flower_basic_auth: str | None = setting(
+        "FLOWER_BASIC_AUTH",
+        None,
+        "user:password that Flower asks for; default: one it makes, in production none.",
+        secret=True,
+    )
 
     def problems(self) -> list[str]:
         """Contradictions between the settings, one sentence each."""
@@ -218,6 +226,7 @@ class Settings:
             *self._outgoing_problems(),
             *self._mail_problems(),
             *self._schedule_problems(),
+            *self._flower_problems(),
         ]
 
     def _port_problems(self) -> list[str]:
@@ -228,6 +237,7 @@ class Settings:
             FOLLOWTHROUGH_OTLP_PORT=self.telemetry.otlp_port,
             FOLLOWTHROUGH_CONSOLE_PORT=self.telemetry.console_port,
             OTEL_EXPORTER_PROMETHEUS_PORT=self.telemetry.metrics_port,
+            **({"FLOWER_PORT": self.flower_port} if self.flower else {}),
         )
 
     def _production_problems(self) -> list[str]:
@@ -289,6 +299,14 @@ class Settings:
                 f"TIMEZONE: {self.timezone!r} is no IANA time zone; set one such as Europe/Berlin"
             )
         return problems
+
+    def _flower_problems(self) -> list[str]:
+        given = self.flower_basic_auth
+        if given and not all(re.fullmatch(r"[^:]+:.+", each) for each in given.split(",")):
+            return ["FLOWER_BASIC_AUTH: is not user:password; set both, with a colon between"]
+        if self.flower and self.env == "production" and not given:
+            return ["FLOWER_BASIC_AUTH: Flower needs it in production; set user:password"]
+        return []
 
     def _payment_problems(self) -> list[str]:
         problems = []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from app import create_app, queues, settings
+from app import create_app, flower, queues, settings
 from app.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def settings_or_exit() -> Settings:
 def app_or_exit(role: Role) -> Flask:
     """The application; without the database that it must migrate, exit code 3."""
     loaded = settings_or_exit()
+    if role == "flower":
+        _protect_flower(loaded)
     try:
         app = create_app(loaded, role=role)
     except SettingsError as error:
@@ -37,6 +40,13 @@ def app_or_exit(role: Role) -> Flask:
     if role == "worker":
         _check_the_queues_it_is_given()
     return app
+
+
+def _protect_flower(loaded: Settings) -> None:
+    try:
+        flower.protect(loaded, sys.argv, os.environ)
+    except SettingsError as error:
+        _exit(error.problems, WRONG_SETTINGS)
 
 
 def _check_the_queues_it_is_given() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from signal import SIGKILL, SIGQUIT, SIGTERM
 from urllib.parse import quote
 
+from app import flower as flower_options
 from app.settings import Settings, describe
 
 NO_REDIS = (
@@ -61,7 +62,7 @@ class Step:
 
 
 # Which services are stopped first, and how; all are gone within 10 s.
-STAGES = (("web", "beat", "migrate"), ("worker",), ("mail", "agent"), ("redis",))
+STAGES = (("web", "beat", "migrate"), ("worker",), ("mail", "agent", "flower"), ("redis",))
 TERM = Step(SIGTERM)
 STOPS = {
     # gunicorn takes SIGTERM as "finish the requests" and SIGQUIT as "now".
@@ -71,6 +72,8 @@ STOPS = {
     "worker": (TERM, Step(SIGQUIT, 4.2), Step(SIGKILL, 8.2)),
     "mail": (TERM, Step(SIGKILL, 8.8)),
     "agent": (TERM, Step(SIGKILL, 8.8)),
+    # It saves its history first.
+    "flower": (TERM, Step(SIGKILL, 8.8)),
     "redis": (TERM, Step(SIGKILL, 9.3)),
 }
 TERM_OR_KILL = (TERM, Step(SIGKILL, 2.0))
@@ -204,11 +207,29 @@ def celery(settings: Settings, needs: tuple[str, ...]) -> list[Service]:
     command = (sys.executable, "-m", "celery", "-q", "-A", "app.worker")
     # One worker has no neighbours to talk to; asking for them takes a second at each start.
     alone = ("--without-gossip", "--without-mingle")
-    worker = (*command, "worker", "-c", str(settings.worker_concurrency), *alone)
+    # Only Flower listens to the events of tasks.
+    events = ("--task-events",) if settings.flower else ()
+    worker = (*command, "worker", "-c", str(settings.worker_concurrency), *alone, *events)
     return [
         Service("worker", worker, announces=True, needs=needs),
         Service("beat", (*command, "beat"), announces=True, needs=needs),
+        *([flower(settings, command, needs)] if settings.flower else []),
     ]
+
+
+def flower(settings: Settings, command: tuple[str, ...], needs: tuple[str, ...]) -> Service:
+    host, port = flower_options.HOST, settings.flower_port
+    file = shown(flower_options.folder(settings) / "credentials")
+    whose = "in FLOWER_BASIC_AUTH" if settings.flower_basic_auth else f"in {file}"
+    return Service(
+        "flower",
+        (*command, "flower", *flower_options.options(settings)),
+        (get(host, port, "/healthcheck"),),
+        # As it starts it asks the workers what they are.
+        needs=(*needs, "worker"),
+        ports=(Port(host, port, "FLOWER_PORT", "Flower"),),
+        addresses=(Address(url("http", host, port), f"Flower; user and password are {whose}"),),
+    )
 
 
 def get(host: str, port: int, path: str) -> Question:
