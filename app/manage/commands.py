@@ -1,4 +1,4 @@
-"""`python -m app up | down | restart | status | settings | schedule`."""
+"""`python -m app up | down | restart | status | settings | schedule | demo`."""
 
 from __future__ import annotations
 
@@ -55,10 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("-d", "--detach", action="store_true", help="in the background")
     commands.add_parser("down", help="stop everything, also what runs in the background")
     restart = commands.add_parser("restart", help="stop and start services, all by default")
-    restart.add_argument("service", nargs="*", help="redis, mail, agent, web, worker or beat")
+    restart.add_argument(
+        "service", nargs="*", help="redis, mail, agent, web, worker, beat or flower"
+    )
     commands.add_parser("status", help="show what runs; exit code 3 unless all does")
     commands.add_parser("settings", help="show every setting and where its value comes from")
     commands.add_parser("schedule", help="show what is scheduled, when it ran and is due")
+    demo = commands.add_parser("demo", help="try every route of the service that runs")
+    demo.add_argument("--url", help="address of the service; default: by HOST and PORT")
     return parser
 
 
@@ -183,6 +187,12 @@ def _schedule(settings: Settings, _args: argparse.Namespace) -> int:
     return 0
 
 
+def _demo(settings: Settings, args: argparse.Namespace) -> int:
+    from app.manage.demo import command  # noqa: PLC0415  it loads an HTTP client
+
+    return command.run(settings, args.url)
+
+
 def _say(text: str) -> int:
     write(sys.stdout, f"{text}\n")
     return 0
@@ -204,4 +214,5 @@ COMMANDS: dict[str, Callable[[Settings, argparse.Namespace], int]] = {
     "status": _status,
     "settings": _show_settings,
     "schedule": _schedule,
+    "demo": _demo,
 }
