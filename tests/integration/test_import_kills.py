@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import sqlite3
+import os
+import signal
 import subprocess
 
 import psutil
 import pytest
+from sqlalchemy import select
 
-from tests.support import HOME, free_port, program_env, python, redis_server, wait_for
+from app import create_app, db, settings
+from app.models import Dataset
+from app.services import importer
+from tests.support import HOME, program_env, python, redis_server, wait_for
+from tests.support.imports import fingerprint, with_bad_rows
 from tests.support.parts import Parts
 
 pytestmark = pytest.mark.integration
 
+ROWS = 6_000
+
 # Forked children import file after file, killed at random chunks, until there were 50 kills.
 KILLED = """
-import hashlib, os, random, signal, sys
+import os, random, signal, sys
 from pathlib import Path
 from sqlalchemy import text
 from app import create_app, db, settings
 from app.services import datasets, importer
+from tests.support.imports import fingerprint, with_bad_rows
 
 loaded = settings.load()
 db.upgrade(loaded)
@@ -28,10 +37,6 @@ folder = Path(sys.argv[1])
 chance = random.Random(50)
 insert = datasets._insert
 kills = 0
-
-def numbers(file):
-    rows = (f'{n},"of file {file}\\n{n}"\\n' if n % 9 else f"{n}\\n" for n in range(100))
-    return "id,text\\n" + "".join(rows)
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -56,15 +61,8 @@ def child(*args):
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
-def table(data_id):
-    query = text("SELECT line, data FROM dataset_rows WHERE dataset_id = :id ORDER BY line")
-    counts = text("SELECT total_rows, bad_rows, status FROM datasets WHERE id = :id")
-    with db.engine(loaded.database_url).connect() as connection:
-        rows = [tuple(row) for row in connection.execute(query, {"id": data_id})]
-        rows += [tuple(row) for row in connection.execute(counts, {"id": data_id})]
-        bad = text("SELECT line, reason FROM dataset_bad_rows WHERE dataset_id = :id ORDER BY line")
-        rows += [tuple(row) for row in connection.execute(bad, {"id": data_id})]
-    return hashlib.sha256(repr(rows).encode()).hexdigest()
+def newest():
+    return datasets.newest_ids(1)[0]
 
 def forget():
     with db.engine(loaded.database_url).begin() as connection:
@@ -74,25 +72,25 @@ def forget():
 with app.app_context():
     while kills < 50:
         path = folder / "numbers.csv"
-        path.write_text(numbers(kills))
+        path.write_text(with_bad_rows(100, f"of file {kills}"))
         importer.run(path, path.name, 1000, lambda *_: None)
-        wanted = table(1)
+        wanted = fingerprint(newest())
         forget()
         while child(path, chance.randint(5, 15), chance.randint(1, 4), chance.random() < 0.5):
             kills += 1
-        if table(1) != wanted:
+        if fingerprint(newest()) != wanted:
             sys.exit(f"differs after {kills} kills")
         forget()
 print(kills)
 """
 
 
-def test_imports_killed_fifty_times_at_random_chunks_end_as_if_never_killed(tmp_path):
+def test_imports_killed_fifty_times_at_random_chunks_end_as_if_never_killed(tmp_path, database):
     """With SIGKILL, before or after a chunk's commit; the tables are compared by their hash."""
-    env = program_env({"STATE_DIR": str(tmp_path / "state"), "OTEL_SDK_DISABLED": "1"})
+    env = {"STATE_DIR": str(tmp_path / "state"), "OTEL_SDK_DISABLED": "1", "DATABASE_URL": database}
     done = subprocess.run(
         python("-c", KILLED, str(tmp_path)),
-        env=env,
+        env=program_env(env),
         cwd=HOME,
         capture_output=True,
         text=True,
@@ -103,34 +101,73 @@ def test_imports_killed_fifty_times_at_random_chunks_end_as_if_never_killed(tmp_
     assert int(done.stdout.splitlines()[-1]) >= 50
 
 
-def test_a_worker_s_killed_process_is_followed_by_one_that_goes_on(tmp_path):
+@pytest.fixture
+def parts(tmp_path, database):
+    """Redis and a file to import; each test brings its workers."""
+    (tmp_path / "state" / "imports").mkdir(parents=True)
+    (tmp_path / "state" / "imports" / "numbers.csv").write_text(with_bad_rows(ROWS))
+    with redis_server(tmp_path) as (_, url):
+        env = {"DATABASE_URL": database, "CELERY_VISIBILITY_TIMEOUT": "3"}
+        yield Parts(tmp_path, url, {**env, "CELERY_WORKER_CONCURRENCY": "1"})
+
+
+@pytest.fixture
+def client(parts):
+    app = create_app(settings.load({"APP_ENV": "testing", **parts.env}))
+    with app.app_context():
+        yield app.test_client()
+
+
+@pytest.fixture
+def undisturbed(parts, client, new_database):
+    """The hash of the table after an import that nothing has disturbed."""
+    env = {"APP_ENV": "testing", **parts.env, "DATABASE_URL": new_database("sqlite")}
+    path = parts.directory / "state" / "imports" / "numbers.csv"
+    with create_app(settings.load(env)).app_context():
+        importer.run(path, path.name, 1000, lambda *_: None)
+        return fingerprint()
+
+
+def begun(client):
+    """The id of an import's task that is in the middle of its file."""
+    document = {"file_path": "numbers.csv", "options": {"chunk_size": 10}}
+    task_id = client.post("/api/import-csv", json=document).get_json()["task_id"]
+    wait_for(lambda: status(client, task_id)["state"] == "PROGRESS", "the import has begun")
+    return task_id
+
+
+def status(client, task_id):
+    return client.get(f"/api/task-status/{task_id}").get_json()
+
+
+def committed():
+    with db.session() as session:
+        return session.scalar(select(Dataset.total_rows))
+
+
+def ends_as_if_never_killed(client, task_id, undisturbed):
+    assert 0 < committed() < ROWS
+    wait_for(lambda: status(client, task_id)["state"] == "SUCCESS", "the import has ended", 30)
+    result = status(client, task_id)["result"]
+    bad = (ROWS + 8) // 9
+    assert (result["total_rows"], result["processed"]) == (ROWS, ROWS - bad)
+    assert (result["bad_rows"], len(result["errors"])) == (bad, 100)
+    assert fingerprint() == undisturbed
+
+
+def test_a_killed_pool_process_is_followed_by_one_that_goes_on(client, parts, undisturbed):
     """kill -9 in the middle of a real task: its message runs again, from the committed chunk."""
-    state = tmp_path / "state"
-    (state / "imports").mkdir(parents=True)
-    rows = 6_000
-    content = "id,text\n" + "".join(f"{n},some text {n}\n" for n in range(rows))
-    (state / "imports" / "numbers.csv").write_text(content)
-    with redis_server(tmp_path, port=free_port()) as (_, url):
-        parts = Parts(tmp_path, url)
-        with parts.web(), parts.worker("-c", "1") as worker:
-            body = {"file_path": "numbers.csv", "chunk_size": 10}
-            task_id = parts.post("/api/import-csv", body).body["task_id"]
-            wait_for(lambda: parts.state(task_id) == "PROGRESS", "the import has begun")
-            pool = psutil.Process(worker.pid).children()[0]
-            pool.kill()
-            before = committed(state)
-            wait_for(lambda: parts.state(task_id) == "SUCCESS", "the import has ended", 30)
-            result = parts.status(task_id).body["result"]
-    assert 0 < before < rows
-    assert (result["total_rows"], result["processed"], result["errors"]) == (rows, rows, [])
-    with sqlite3.connect(state / "app.db") as connection:
-        found = connection.execute("SELECT line FROM dataset_rows ORDER BY line").fetchall()
-    connection.close()
-    assert [line for (line,) in found] == list(range(2, rows + 2))
+    with parts.worker() as worker:
+        task_id = begun(client)
+        psutil.Process(worker.pid).children()[0].kill()
+        ends_as_if_never_killed(client, task_id, undisturbed)
 
 
-def committed(state):
-    connection = sqlite3.connect(state / "app.db")
-    (count,) = connection.execute("SELECT total_rows FROM datasets").fetchone()
-    connection.close()
-    return count
+def test_a_killed_worker_is_followed_by_one_that_goes_on(client, parts, undisturbed):
+    """Its process group is gone at once; another worker is given what it held."""
+    with parts.worker() as worker:
+        task_id = begun(client)
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+    with parts.worker(name="second"):
+        ends_as_if_never_killed(client, task_id, undisturbed)
