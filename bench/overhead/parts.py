@@ -82,12 +82,13 @@ def _recording() -> dict[str, Part]:
         encode_spans,
     )
 
-    from followthrough.recorder import encode, record, ring  # noqa: PLC0415
+    from followthrough.recorder import encode, record  # noqa: PLC0415
+    from followthrough.recorder.writer import Writer  # noqa: PLC0415
 
     span = _ended_span()
     prefix = record.prefix(encode.resource(span.resource), encode.scope(span.instrumentation_scope))
     entry = record.span(prefix, encode.span(span))
-    writer = ring.Writer(Path(os.environ["FOLLOWTHROUGH_STATE_DIR"], "bench.ring"), int(RING))
+    writer = Writer(Path(os.environ["FOLLOWTHROUGH_STATE_DIR"], "bench.ring"), int(RING))
     return {
         "  encoding it": lambda: encode.span(span),
         "  encoding it by the exporter of the SDK, to bytes": lambda: encode_spans(

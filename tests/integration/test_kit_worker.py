@@ -70,7 +70,8 @@ class Worker:
         return {key: value for key, value in found.items() if value}
 
     def alerts(self, task_id: str) -> list[Any]:
-        files = (self.state / "alerts").glob("*.json")
+        """Alerts that wait or, once the agent is up, were delivered."""
+        files = (self.state / "alerts").rglob("*.json")
         return [a for a in map(_json, files) if a["task_id"] == task_id]
 
 

@@ -13,7 +13,7 @@ from .. import slots
 from ..recorder import encode, inflight, record
 from ..recorder.inflight import Cause, Left
 from ..recorder.recorder import SUFFIX, Recorder, folder
-from ..recorder.ring import Pending
+from ..recorder.writer import Pending
 
 log = structlog.get_logger("followthrough.agent")
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from .. import guard
 from . import encode, record
 from .inflight import Entry
-from .ring import Pending
+from .writer import Pending
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

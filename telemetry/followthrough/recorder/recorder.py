@@ -12,7 +12,7 @@ from ..forks import Lock
 from . import inflight
 from .inflight import Entry, Table
 from .launch import Launcher
-from .ring import Pending, Writer
+from .writer import Pending, Writer
 
 RETRY_AFTER = 60.0
 LOOK_EVERY = 0.5  # seconds between two looks at the files and for the agent

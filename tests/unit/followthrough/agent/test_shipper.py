@@ -14,7 +14,8 @@ from followthrough.agent import shipper
 from followthrough.agent.sender import Answer
 from followthrough.agent.shipper import Shipper
 from followthrough.recorder import record, ring
-from followthrough.recorder.ring import Account, Writer
+from followthrough.recorder.ring import Account
+from followthrough.recorder.writer import Writer
 from tests.support import wait_for
 
 TAKEN = Answer(taken=True)

@@ -10,7 +10,7 @@ import pytest
 from followthrough import cli
 from followthrough.metrics.exposition import expose
 from followthrough.recorder import account, ring
-from followthrough.recorder.ring import Writer
+from followthrough.recorder.writer import Writer
 
 
 @pytest.fixture

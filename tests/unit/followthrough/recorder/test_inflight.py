@@ -16,7 +16,7 @@ from followthrough.recorder import encode, inflight, record
 from followthrough.recorder.inflight import Cause, Entry, Left, Table
 from followthrough.recorder.processor import RecorderProcessor
 from followthrough.recorder.recorder import Recorder
-from followthrough.recorder.ring import Pending, Writer
+from followthrough.recorder.writer import Pending, Writer
 from tests.unit.followthrough.agent.test_shipper import Sink
 
 NOW = 1_700_000_000_000_000_000

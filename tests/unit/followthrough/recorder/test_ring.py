@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from followthrough.recorder import ring
-from followthrough.recorder.ring import Writer
+from followthrough.recorder import writer as writer_module
+from followthrough.recorder.writer import Writer
 
 CAPACITY = 1024
 
@@ -122,7 +123,7 @@ def test_the_next_owner_goes_on_where_the_last_one_was_killed(path: Path) -> Non
     first = Writer(path, CAPACITY)
     first.put(b"one")
     # As a kill between the number and the record leaves it.
-    ring._WORD.pack_into(first._map, ring.GIVEN, 2)
+    ring.WORD.pack_into(first._map, ring.GIVEN, 2)
     second = Writer(path, CAPACITY * 2)
     second.put(b"two")
     fd = os.open(path, os.O_RDWR)
@@ -145,7 +146,7 @@ def test_a_full_disk_leaves_no_half_ring(path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ring, "fallocate", full)
+        patched.setattr(writer_module, "fallocate", full)
         with pytest.raises(OSError, match="No space"):
             Writer(path, CAPACITY)
     Writer(path, CAPACITY)
@@ -175,7 +176,7 @@ def test_a_record_in_the_middle_of_a_record_follows_it(writer: Writer, reader: i
     """As from a signal's handler, which runs between two steps of the one below it."""
     whole = writer._append
 
-    def interrupted(pending: ring.Pending) -> None:
+    def interrupted(pending: writer_module.Pending) -> None:
         if pending.payload == b"outer":
             writer.put(b"inner")
         whole(pending)
