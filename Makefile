@@ -57,7 +57,8 @@ test-browser: setup-dev ## The pages in a real Chromium
 test-wheel: setup-dev ## The kit's wheel in a project of its own
 	@$(PYTEST) -m wheel
 
-bench: setup-dev ## Measure: start, stop, idle cost, imports, what kills do, and how long tasks wait
+bench: bench-peers ## Measure all that the docs quote: cost beside other kits, start and stop, imports, kills (some 25 minutes)
+	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.lives
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.footprint
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.imports
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.kills
@@ -73,8 +74,8 @@ $(PEERS)/.installed: bench/peers.lock | $(VENV)/.installed-dev
 	@$(PEERS)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable telemetry
 	@touch $@
 
-bench-peers: setup-dev $(PEERS)/.installed ## Measure what other kits cost beside ours (some 6 minutes)
-	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.overhead --python $(PEERS)/bin/python
+bench-peers: setup-dev $(PEERS)/.installed ## Measure what other kits cost beside ours, and write README's table and plot (some 6 minutes)
+	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.overhead --python $(PEERS)/bin/python --readme README.md
 
 lint: setup-dev ## ruff, mypy and import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -12,7 +12,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.overhead import figures, kits, outage, parts, plot, surroundings, table, turns
+from bench.overhead import (
+    figures,
+    kits,
+    outage,
+    parts,
+    plot,
+    readme,
+    surroundings,
+    table,
+    turns,
+)
 from bench.overhead.fleet import Wanted
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -37,6 +47,8 @@ def main() -> None:
         result["outage"] = outage.measure(python)
         print(table.outage(result["outage"]))
     _keep(arguments.results, result)
+    if arguments.readme:
+        readme.write(arguments.readme, result)
 
 
 def _keep(folder: Path, result: dict[str, Any]) -> None:
@@ -55,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kits", nargs="*", default=[kit.name for kit in kits.ALL])
     parser.add_argument("--skip", nargs="*", default=[], choices=["turns", "parts", "outage"])
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--readme", type=Path, help="write the table between its marks there")
     return parser
 
 
