@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.config
 import os
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
@@ -27,6 +29,21 @@ _FIRST = ("timestamp", "level", "event", "logger", "service")
 _CAPTURED = ("gunicorn.error", "celery", "celery.task", "py.warnings")
 # At debug these tell about themselves, not about the service.
 _CHATTY = ("opentelemetry", "celery.utils.functional", "kombu", "amqp", "urllib3", "asyncio")
+
+Bound = Token[Mapping[str, Any]]
+
+_bound: ContextVar[Mapping[str, Any]] = ContextVar("followthrough_bound", default={})  # noqa: B039
+
+
+def bind(**fields: Any) -> Bound:
+    """Add fields to each line of this context (thread, greenlet, coroutine) until `unbind`."""
+    return _bound.set({**_bound.get(), **fields})
+
+
+def unbind(bound: Bound) -> None:
+    """Undo a `bind`; nothing where it was made in another context, as a streamed body's may be."""
+    with contextlib.suppress(ValueError):
+        _bound.reset(bound)
 
 
 def configure_logs(log_format: str = "auto", level: str = "info", service: str = "") -> None:
@@ -99,6 +116,7 @@ def _shared(service: str) -> list[structlog.types.Processor]:
         return event
 
     return [
+        add_bound,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
@@ -107,6 +125,13 @@ def _shared(service: str) -> list[structlog.types.Processor]:
         add_trace,
         add_service,
     ]
+
+
+def add_bound(_logger: Any, _method: str, event: Event) -> Event:
+    """Add what `bind` has bound; a field of the line itself goes first."""
+    for key, value in _bound.get().items():
+        event.setdefault(key, value)
+    return event
 
 
 def add_trace(_logger: Any, _method: str, event: Event) -> Event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import logging
 
@@ -34,6 +35,24 @@ def test_a_line_carries_the_ids_of_its_span_and_its_context(told: Captured) -> N
         "theirs",
         "warning",
     )
+
+
+def test_bound_fields_are_on_each_line_until_they_are_unbound(told: Captured) -> None:
+    outer = logs.bind(task_id="t1", task="a")
+    inner = logs.bind(task_id="t2")
+    structlog.get_logger("ours").info("inside")
+    structlog.get_logger("ours").info("its own", task_id="t3")
+    logs.unbind(inner)
+    logging.getLogger("theirs").warning("outside")
+    logs.unbind(outer)
+    structlog.get_logger("ours").info("after")
+    assert [line.get("task_id") for line in told.lines] == ["t2", "t3", "t1", None]
+    assert [line.get("task") for line in told.lines] == ["a", "a", "a", None]
+
+
+def test_unbinding_in_another_context_does_nothing() -> None:
+    bound = contextvars.copy_context().run(logs.bind, task_id="t1")
+    logs.unbind(bound)
 
 
 def test_a_line_outside_a_span_has_no_ids(told: Captured) -> None:
