@@ -1,0 +1,130 @@
+"""Trace context and baggage on their way in and out: checked and bounded, whoever sent them.
+
+Headers are outside input, those of a message no less than those of a request: what is broken counts
+as absent, and nothing here raises.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, SpanContext
+
+# W3C Baggage wants at least these passed on; more is cut off at a whole entry.
+MOST_BYTES = 8192
+MOST_ENTRIES = 64
+BAGGAGE = "baggage"
+
+
+class Received(NamedTuple):
+    """The context that a span is begun in, and what it is linked to."""
+
+    context: Context
+    links: tuple[Link, ...]
+
+
+def from_environ(environ: Mapping[str, Any]) -> dict[str, str]:
+    """The headers of a WSGI request that the propagators ask for."""
+    found = {}
+    for name, key in _names(propagate.get_global_textmap()):
+        value = environ.get(key)
+        if value is not None and (checked := _checked(name, value)):
+            found[name] = checked
+    return found
+
+
+def from_message(headers: object) -> dict[str, str]:
+    """The headers of a message that the propagators ask for; the message may be anything."""
+    if not isinstance(headers, Mapping):
+        return {}
+    pairs = ((name, headers.get(name)) for name, _ in _names(propagate.get_global_textmap()))
+    return {name: checked for name, value in pairs if (checked := _checked(name, value))}
+
+
+def into_message(context: Context | None = None) -> dict[str, str]:
+    """The headers that carry `context`, the current one by default, to who gets a message."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers, context)
+    return {name: checked for name, value in headers.items() if (checked := _checked(name, value))}
+
+
+def received(
+    headers: Mapping[str, str],
+    base: Context,
+    *,
+    trusted: bool = True,
+    kept_baggage: Container[str] = (),
+) -> Received:
+    """What `headers` (of `from_environ` or `from_message`) add to the context `base`.
+
+    Of a caller who isn't trusted the trace is linked to, not continued, and the baggage is dropped
+    but for the entries whose names are in `kept_baggage`.
+    """
+    if not headers:
+        return Received(base, ())
+    if trusted:
+        return Received(_extracted(headers, base), ())
+    caller = trace.get_current_span(_extracted(_without_baggage(headers), Context()))
+    baggage = bounded_baggage(headers.get(BAGGAGE, ""), kept_baggage)
+    context = _extracted({BAGGAGE: baggage}, base) if baggage else base
+    return Received(context, _link(caller.get_span_context()))
+
+
+def bounded_baggage(header: str, kept: Container[str] | None = None) -> str:
+    """A baggage header within the bounds; with `kept` only the entries of these names."""
+    entries = (entry.strip(" \t") for entry in header.split(","))
+    return ",".join(_within_bounds(entry for entry in entries if _is_kept(entry, kept)))
+
+
+def _within_bounds(entries: Iterable[str]) -> list[str]:
+    found: list[str] = []
+    size = -1
+    for entry in entries:
+        size += len(entry) + 1
+        if size > MOST_BYTES or len(found) >= MOST_ENTRIES:
+            break
+        found.append(entry)
+    return found
+
+
+def _is_kept(entry: str, kept: Container[str] | None) -> bool:
+    name, equals, _ = entry.partition("=")
+    return bool(equals) and (kept is None or name.strip(" \t") in kept)
+
+
+def _checked(name: str, value: object) -> str:
+    """A header's text; empty where it is none, or longer than anything a propagator writes."""
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+        return ""
+    if name == BAGGAGE:
+        return bounded_baggage(value)
+    return value if len(value) <= MOST_BYTES else ""
+
+
+@functools.lru_cache(maxsize=8)
+def _names(propagator: Any) -> tuple[tuple[str, str], ...]:
+    """The headers that a propagator reads, and their names in a WSGI environ."""
+    fields = sorted({field.lower() for field in propagator.fields})
+    return tuple((name, "HTTP_" + name.upper().replace("-", "_")) for name in fields)
+
+
+def _extracted(headers: Mapping[str, str], base: Context) -> Context:
+    try:
+        return propagate.extract(headers, base)
+    except Exception:  # noqa: BLE001  propagators for other formats raise at what they don't expect
+        return base
+
+
+def _without_baggage(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name != BAGGAGE}
+
+
+def _link(caller: SpanContext) -> tuple[Link, ...]:
+    if not caller.is_valid:
+        return ()
+    # Neither its flags nor its state mean anything here.
+    return (Link(SpanContext(caller.trace_id, caller.span_id, is_remote=True)),)
