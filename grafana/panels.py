@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 TASK = 'task=~"$task"'
-FAILURES = f'celery_task_results_total{{{TASK}, outcome=~"failure|retry|rejected"}}'
+ENDS = f'celery_task_results_total{{{TASK}, outcome!~"retry|requeued|publish_failed"}}'
+FAILURES = f'celery_task_results_total{{{TASK}, outcome!~"success|ignored"}}'
 # As the alerts have it.
 ERRORS = (("green", None), ("red", 0.05))
 SPANS = "traces_span_metrics_duration_seconds_bucket"
@@ -137,8 +138,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                     "published",
                 ),
                 Query(
-                    f'sum(rate(celery_task_results_total{{{TASK}, outcome!="retry"}}'
-                    "[$__rate_interval]))",
+                    f"sum(rate({ENDS}[$__rate_interval]))",
                     "ended",
                 ),
             ),

@@ -1,38 +1,99 @@
-"""How a task ended, decided in one place; log, metric and alert are all written from it."""
+"""How a task ended, decided in one place; span, log, metric and alert are all written from it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Kind = Literal["success", "failure", "retry", "ignored", "rejected", "revoked", "expired"]
+Kind = Literal[
+    "success",
+    "failure",
+    "retry",
+    "ignored",
+    "rejected",
+    "requeued",
+    "revoked",
+    "terminated",
+    "expired",
+    "lost",
+    "unregistered",
+    "undecodable",
+    "quarantined",
+    "publish_failed",
+    "not_stored",
+    "abandoned",
+]
+# Who says it: the process that ran the task, the worker's main process, or, for both, the agent.
+Process = Literal["task", "main", "agent"]
 
 
 class Telling(NamedTuple):
-    """How an outcome is told: its log level, its event, and whether a critical task alerts."""
+    """How an outcome is told.
 
-    level: str
+    `is_error` sets the span's status; `error_type` stands where Celery names no exception;
+    `alertable` says whether a critical task alerts.
+    """
+
+    meaning: str
     event: str
+    level: str
+    is_error: bool
     alertable: bool
+    error_type: str = ""
 
 
+def _fine(meaning: str, event: str, level: str = "info") -> Telling:
+    return Telling(meaning, event, level, is_error=False, alertable=False)
+
+
+def _bad(meaning: str, event: str, error_type: str = "", level: str = "error") -> Telling:
+    return Telling(meaning, event, level, is_error=True, alertable=True, error_type=error_type)
+
+
+# In OpenTelemetry's words an error that is retried or handled is not recorded as one; `error.type`
+# still names the cause of a retry. docs/outcomes.md is made from this table.
 TELLING: dict[Kind, Telling] = {
-    "success": Telling("info", "task.succeeded", alertable=False),
-    "failure": Telling("error", "task.failed", alertable=True),
-    "retry": Telling("warning", "task.retried", alertable=False),
-    "ignored": Telling("info", "task.ignored", alertable=False),
-    "rejected": Telling("warning", "task.rejected", alertable=True),
-    "revoked": Telling("warning", "task.revoked", alertable=True),
-    "expired": Telling("warning", "task.revoked", alertable=True),
+    "success": _fine("It returned, and its result is stored if it is to be.", "task.succeeded"),
+    "failure": _bad(
+        "It raised, ran out of time, or its result could not be encoded.", "task.failed"
+    ),
+    "retry": _fine("This attempt failed; Celery has sent the next one.", "task.retried", "warning"),
+    "ignored": _fine("It raised Ignore, or put another task in its place.", "task.ignored"),
+    "rejected": _bad("It raised Reject; the message is dropped.", "task.rejected", "", "warning"),
+    "requeued": _fine("Its message went back to the queue.", "task.requeued", "warning"),
+    "revoked": Telling(
+        "Somebody revoked it before it ran.", "task.revoked", "warning", False, alertable=True
+    ),
+    "terminated": _bad(
+        "Somebody revoked it while it ran.", "task.terminated", "Terminated", "warning"
+    ),
+    "expired": _bad("It did not start before it expired.", "task.expired", "Expired", "warning"),
+    "lost": _bad("Its process ended before it did.", "task.lost", "ProcessLost"),
+    "unregistered": _bad(
+        "The worker knows no task of its name.", "task.unregistered", "NotRegistered"
+    ),
+    "undecodable": _bad("Its message could not be read.", "task.undecodable", "DecodeError"),
+    "quarantined": _bad("It took its process down too often.", "task.quarantined", "Quarantined"),
+    "publish_failed": _bad("The broker did not take it.", "task.publish_failed"),
+    "not_stored": _bad("It succeeded; its result could not be stored.", "task.not_stored"),
+    "abandoned": _bad("It never runs: a task it waits for failed.", "task.abandoned", "ChordError"),
 }
 
-STATES: dict[str, Kind] = {
+# Celery's states, and Celery's signals for ends that have no state of their own.
+SAID: dict[str, Kind] = {
     "SUCCESS": "success",
     "FAILURE": "failure",
     "RETRY": "retry",
     "IGNORED": "ignored",
     "REJECTED": "rejected",
     "REVOKED": "revoked",
+    "task_unknown": "unregistered",
+    "task_rejected": "undecodable",
+    "task_internal_error": "not_stored",
+    # Ours, for what Celery tells nobody.
+    "quarantined": "quarantined",
+    "publish_failed": "publish_failed",
+    "abandoned": "abandoned",
 }
 
 MESSAGE_LIMIT = 1000
@@ -47,28 +108,63 @@ class Outcome:
     message: str = ""
 
     @property
+    def telling(self) -> Telling:
+        return TELLING[self.kind]
+
+    @property
     def level(self) -> str:
-        return TELLING[self.kind].level
+        return self.telling.level
 
     @property
     def event(self) -> str:
-        return TELLING[self.kind].event
+        return self.telling.event
+
+    @property
+    def is_error(self) -> bool:
+        return self.telling.is_error
 
     @property
     def alertable(self) -> bool:
-        return TELLING[self.kind].alertable
+        return self.telling.alertable
 
 
-def decide(state: str | None, exception: object = None, *, expired: bool = False) -> Outcome:
-    """Map what Celery says (its state and the exception, if any) to one Outcome.
+SUCCESS = Outcome("success")
 
-    A state that Celery doesn't define, None included, is a failure: the task didn't get to an end.
+
+def decide(
+    said: str | None,
+    cause: object = None,
+    *,
+    by: Process = "task",
+    expired: bool = False,
+    terminated: bool = False,
+) -> Outcome:
+    """Map what Celery said to one Outcome.
+
+    `said` is a state or the name of a signal in SAID; `cause` the exception, if any, or a text that
+    stands for its class. What Celery doesn't define, None included, is a failure, and said by
+    another process than the task's own, a loss: the task didn't get to an end.
     """
-    kind: Kind = "expired" if expired else STATES.get(state or "", "failure")
+    kind = _kind(said, cause, by, expired=expired, terminated=terminated)
     if kind == "success":
-        return Outcome(kind)
-    cause = _cause(kind, exception)
-    return Outcome(kind, error_type(cause), _message(cause))
+        return SUCCESS
+    found = _cause(kind, cause)
+    return Outcome(kind, error_type(found) or TELLING[kind].error_type, _message(found))
+
+
+def _kind(said: str | None, cause: object, by: Process, *, expired: bool, terminated: bool) -> Kind:
+    if expired or terminated:
+        return "expired" if expired else "terminated"
+    kind = SAID.get(said or "")
+    if kind == "rejected" and getattr(cause, "requeue", False):
+        return "requeued"
+    if by != "task" and (kind is None or (kind == "failure" and _is_loss(cause))):
+        return "lost"
+    return kind or "failure"
+
+
+def _is_loss(cause: object) -> bool:
+    return error_type(cause) == "WorkerLostError"
 
 
 def error_type(cause: object) -> str:
@@ -78,14 +174,14 @@ def error_type(cause: object) -> str:
     return cause if isinstance(cause, str) else type(cause).__name__
 
 
-def _cause(kind: Kind, exception: object) -> object:
+def _cause(kind: Kind, cause: object) -> object:
     # Celery's Retry and Reject carry the real cause; alone they say no more than the kind does.
     if kind == "retry":
-        return getattr(exception, "exc", None)
-    if kind in ("rejected", "ignored"):
-        reason = getattr(exception, "reason", None)
+        return getattr(cause, "exc", None)
+    if kind in ("rejected", "requeued", "ignored"):
+        reason = getattr(cause, "reason", None)
         return reason if isinstance(reason, BaseException) else None
-    return exception
+    return cause
 
 
 def _message(cause: object) -> str:

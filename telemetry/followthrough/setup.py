@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import guard, logs, metrics, tracing
+from .alerts import keep
 from .settings import Settings, load
 
 DEFAULT_SERVICE = "unknown_service"
@@ -29,6 +30,7 @@ def _apply(service: str, settings: Settings) -> None:
     guard.count = metrics.count_error
     logs.configure_logs(settings.log_format, settings.log_level, service)
     metrics.use(settings.state_dir)
+    keep.use(settings.state_dir, service)
     tracing.configure(service, settings)
 
 

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from . import guard, logs, metrics, setup
+from .alerts import keep
 from .metrics.exposition import expose
 from .settings import Settings, load
 
@@ -92,6 +93,7 @@ def _attach() -> None:
 def _forget() -> None:
     setup.forget()
     metrics.use(None)
+    keep.use(None)
     guard.strict = False
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()

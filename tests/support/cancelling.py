@@ -59,5 +59,7 @@ def empty(parts):
 
 def cancelled_lines(program, task_id):
     return [
-        line for line in program.output().splitlines() if "task.revoked" in line and task_id in line
+        line
+        for line in program.output().splitlines()
+        if "task.terminated" in line or ("task.revoked" in line and task_id in line)
     ]

@@ -17,7 +17,7 @@ def instrument(settings: Settings) -> None:
     """Listen to Celery's signals, the stock instrumentor too; a second call renews the settings."""
     from opentelemetry.instrumentation.celery import CeleryInstrumentor  # noqa: PLC0415
 
-    critical.use(settings)
+    critical.use(settings.critical_tasks)
     # Ours speak while the task's span is current: after its start, before its end.
     execute.connect_end()
     if not CeleryInstrumentor().is_instrumented_by_opentelemetry:

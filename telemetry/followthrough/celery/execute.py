@@ -11,11 +11,11 @@ from billiard.process import current_process
 from celery import signals
 from opentelemetry import trace
 
-from .. import names
+from .. import names, tell
 from ..outcome import Outcome, decide
 from ..tracing import ids
+from . import critical
 from .signals import connect
-from .tell import logger, tell
 
 
 @dataclass
@@ -45,7 +45,7 @@ def on_prerun(task_id: str, task: Any, **_: Any) -> None:
     tokens = structlog.contextvars.bind_contextvars(task_id=task_id, task=task.name)
     entry = _Running(time.perf_counter(), dict(tokens))
     _running.setdefault(task_id, []).append(entry)
-    logger.debug(names.TASK_STARTED, attempt=task.request.retries + 1)
+    tell.logger.debug(names.TASK_STARTED, attempt=task.request.retries + 1)
 
 
 def on_postrun(
@@ -63,11 +63,11 @@ def on_postrun(
         exception = retval if isinstance(retval, BaseException) else None
         outcome = decide(state, exception)
         _mark_span(outcome)
-        tell(
+        tell.task(
             outcome,
             name=task.name,
             task_id=task_id,
-            task=task,
+            critical=critical.is_critical(task.name, task),
             seconds=time.perf_counter() - entry.started,
             exception=exception,
             **ids.current(),
@@ -78,9 +78,9 @@ def on_postrun(
 
 def _mark_span(outcome: Outcome) -> None:
     span = trace.get_current_span()
-    span.set_attribute("celery.outcome", outcome.kind)
+    span.set_attribute(names.CELERY_OUTCOME, outcome.kind)
     if outcome.error_type:
-        span.set_attribute("error.type", outcome.error_type)
+        span.set_attribute(names.ERROR_TYPE, outcome.error_type)
 
 
 def _pop(task_id: str) -> _Running | None:

@@ -12,8 +12,8 @@ from wrapt import wrap_function_wrapper
 
 from .. import metrics, names
 from ..guard import guarded
+from ..tell import logger
 from .signals import connect as connect_signal
-from .tell import logger
 
 # The message on its way to the broker: the task's name and the id.
 _sending: ContextVar[tuple[str, str] | None] = ContextVar("followthrough_sending", default=None)

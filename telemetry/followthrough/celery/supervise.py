@@ -6,18 +6,17 @@ import time
 from typing import Any
 from weakref import WeakValueDictionary
 
-from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import signals
 from celery.exceptions import Reject
 
-from .. import metrics, names, tracing
+from .. import metrics, names, tell, tracing
 from ..guard import guarded
 from ..outcome import Outcome, decide
-from . import lost, noise
+from . import critical, lost, noise
 from .carrier import trace_ids
 from .execute import is_running
 from .signals import connect as connect_signal
-from .tell import tell
 
 CHILD_EXIT_SECONDS = 1.0
 # Billiard gives a lost process's results ten seconds to arrive, and looks every second.
@@ -81,18 +80,29 @@ def on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
 
 def on_lost(request: Any, error: BaseException) -> None:
     """Tell a task that was put back in its queue when its process was lost."""
-    _tell("REJECTED", Reject(error), name=request.name, task_id=request.id, task=request.task)
+    _tell(
+        "REJECTED",
+        Reject(error, requeue=True),
+        name=request.name,
+        task_id=request.id,
+        task=request.task,
+    )
 
 
 def on_revoked(
-    sender: Any, request: Any, terminated: bool = False, expired: bool = False, **_: Any
+    sender: Any,
+    request: Any,
+    terminated: bool = False,
+    signum: Any = None,
+    expired: bool = False,
+    **_: Any,
 ) -> None:
     if request.id in _revoked:
         return
     _remember(_revoked, request.id, time.monotonic())
     _tell(
         "REVOKED",
-        None,
+        Terminated(f"signal {signum}") if terminated else None,
         name=sender.name,
         task_id=request.id,
         task=sender,
@@ -104,8 +114,8 @@ def on_revoked(
 
 def on_unknown(name: str, id: str, message: Any = None, **_: Any) -> None:  # noqa: A002
     _tell(
-        "FAILURE",
-        "NotRegistered",
+        "task_unknown",
+        None,
         name=name,
         task_id=id,
         label=names.UNKNOWN_TASK,
@@ -116,8 +126,8 @@ def on_unknown(name: str, id: str, message: Any = None, **_: Any) -> None:  # no
 def on_rejected(message: Any = None, exc: BaseException | None = None, **_: Any) -> None:
     headers = _headers(message)
     _tell(
-        "REJECTED",
-        Reject(exc),
+        "task_rejected",
+        exc,
         name=str(headers.get("task", names.UNKNOWN_TASK)),
         task_id=str(headers.get("id", "")),
         label=names.UNKNOWN_TASK,
@@ -142,15 +152,24 @@ def on_setup_logging(**_: Any) -> None:
     """Keep the log chain as it is: Celery replaces it where nobody listens to this signal."""
 
 
-def _tell(state: str, cause: Any, *, expired: bool = False, **fields: Any) -> None:
+def _tell(
+    said: str,
+    cause: Any,
+    *,
+    expired: bool = False,
+    terminated: bool = False,
+    task: Any = None,
+    **fields: Any,
+) -> None:
     carrier = fields.pop("carrier", None)
     request = _received.get(fields["task_id"])
     if carrier is None:
         carrier = request.request_dict if request else {}
     fields |= trace_ids(carrier)
-    outcome = decide(state, cause, expired=expired)
+    outcome = decide(said, cause, by="main", expired=expired, terminated=terminated)
     _note_cause(request, cause, outcome)
-    tell(outcome, seconds=_run_time(request), **fields)
+    is_critical = critical.is_critical(fields["name"], task)
+    tell.task(outcome, seconds=_run_time(request), critical=is_critical, **fields)
 
 
 @guarded("celery.note_cause")
@@ -158,7 +177,7 @@ def _note_cause(request: Any, cause: Any, outcome: Outcome) -> None:
     # In these cases the task's own process is gone, or about to be, and can't end its span.
     error = getattr(cause, "reason", None) or getattr(cause, "exc", None) or cause
     pid = getattr(request, "worker_pid", None)
-    if pid and isinstance(error, (WorkerLostError, TimeLimitExceeded)):
+    if pid and isinstance(error, (Terminated, TimeLimitExceeded, WorkerLostError)):
         tracing.note_cause(pid, outcome.error_type, outcome.message)
 
 

@@ -49,7 +49,7 @@ def observe_task(task: str, outcome: Outcome, seconds: float | None) -> None:
 def announce(tasks: Iterable[str]) -> None:
     """Create the series of known tasks and of lost alerts at zero, so that a first one shows."""
     for task in tasks:
-        for kind in ("success", "failure", "retry"):
+        for kind in ("success", "failure", "retry", "lost"):
             catalogue.task_results.labels(labels.task(task), kind, "")
     for reason in typing.get_args(DropReason):
         catalogue.alerts_dropped.labels(reason)

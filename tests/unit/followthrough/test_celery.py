@@ -17,8 +17,8 @@ from kombu.exceptions import OperationalError
 from opentelemetry import trace
 
 import followthrough
-from followthrough.alerts import spool
-from followthrough.celery import critical, execute, publish
+from followthrough.alerts import keep, spool
+from followthrough.celery import execute, publish
 from followthrough.testing import Captured, capture
 
 TRACEPARENT = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
@@ -132,8 +132,8 @@ def test_alerts_that_a_full_spool_drops_are_counted_and_said_once_a_minute(
 ) -> None:
     monkeypatch.setattr(spool, "LIMIT", 0)
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr("followthrough.celery.critical.time.monotonic", lambda: clock.now)
-    monkeypatch.setattr(critical._Current, "silent_until", 0.0)
+    monkeypatch.setattr("followthrough.alerts.keep.time.monotonic", lambda: clock.now)
+    monkeypatch.setattr(keep._Current, "silent_until", 0.0)
     for _ in range(3):
         celery.tasks["unit.fail"].apply()
     (line,) = told.events("alert.dropped")
@@ -164,7 +164,7 @@ def test_a_lost_child_is_told_by_the_main_process(told: Captured, celery: Celery
     request = _Request("id-1", TRACEPARENT)
     signals.task_received.send(sender=None, request=request)
     main_process_failure(celery, WorkerLostError("signal 9"))
-    (line,) = told.events("task.failed")
+    (line,) = told.events("task.lost")
     assert (line["task"], line["error_type"]) == ("unit.fail", "WorkerLostError")
     assert line["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
     assert 1 < line["duration"] < 100
@@ -223,15 +223,15 @@ def test_a_revocation_is_told_once(told: Captured, celery: Celery) -> None:
             signum=15,
             expired=False,
         )
-    (line,) = told.events("task.revoked")
+    (line,) = told.events("task.terminated")
     assert line["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
-    assert told.metric(RESULTS, outcome="revoked") == 1
+    assert told.metric(RESULTS, outcome="terminated") == 1
 
 
-def test_a_message_without_an_id_is_told_as_rejected(told: Captured, celery: Celery) -> None:
+def test_a_message_without_an_id_is_told_as_undecodable(told: Captured, celery: Celery) -> None:
     message = SimpleNamespace(headers=None)
     signals.task_rejected.send(sender=None, message=message, exc=ValueError("bad"))
-    (line,) = told.events("task.rejected")
+    (line,) = told.events("task.undecodable")
     assert (line["task"], line["error_type"]) == ("__unknown__", "ValueError")
 
 

@@ -1,0 +1,73 @@
+"""Writes docs/outcomes.md and docs/names.md from the kit's tables: python docs/generate.py."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from followthrough import names
+from followthrough.outcome import TELLING
+
+HOME = Path(__file__).parent
+_NAME = re.compile(r'[A-Z_]+ = "(?P<name>[^"]+)"  # (?P<meaning>.+)')
+
+OUTCOMES = """\
+# How a task ends
+
+Whatever ends a task, one span, one log line and one count say the same. Made from
+`followthrough/outcome.py` by `python docs/generate.py`; edit there.
+
+`outcome` is the metrics' label, the log's field and, as `celery.outcome`, the span's attribute.
+`error.type` is the exception's class where there is one, else what stands here. A span's status is
+error only where nothing further is going to do the work. A critical task alerts where it says so.
+
+| outcome | meaning | span status | `error.type` | log event | level | alerts |
+|---|---|---|---|---|---|---|
+"""
+
+NAMES = """\
+# Names
+
+What spans and log lines are made of. Made from `followthrough/names.py` by
+`python docs/generate.py`; edit there. Spans are named `{method} {route}`, `send {task}` and
+`process {task}`.
+"""
+
+
+def outcomes() -> str:
+    """The text of outcomes.md."""
+    return OUTCOMES + "".join(_outcome(kind) for kind in TELLING)
+
+
+def _outcome(kind: str) -> str:
+    telling = TELLING[kind]  # type: ignore[index]
+    cells = [
+        f"`{kind}`",
+        telling.meaning,
+        "error" if telling.is_error else "unset",
+        f"`{telling.error_type}`" if telling.error_type else "",
+        f"`{telling.event}`",
+        telling.level,
+        "yes" if telling.alertable else "",
+    ]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def catalogue() -> str:
+    """The text of names.md."""
+    lines = [NAMES]
+    for line in Path(names.__file__).read_text().splitlines():
+        if line.startswith("# ## "):
+            lines.append(f"\n## {line.removeprefix('# ## ')}\n\n| name | meaning |\n|---|---|\n")
+        elif found := _NAME.fullmatch(line):
+            lines.append(f"| `{found['name']}` | {found['meaning']} |\n")
+    return "".join(lines)
+
+
+def main() -> None:
+    (HOME / "outcomes.md").write_text(outcomes())
+    (HOME / "names.md").write_text(catalogue())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""One outcome, told once: a log line, a count and, for a critical task, an alert.
+
+It knows no Celery, so that the agent tells what dead processes can't in the same way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from . import metrics
+from .alerts import keep
+
+if TYPE_CHECKING:
+    from .outcome import Outcome
+
+logger = structlog.get_logger("followthrough.celery")
+
+
+def task(
+    outcome: Outcome,
+    *,
+    name: str,
+    task_id: str,
+    critical: bool = False,
+    seconds: float | None = None,
+    exception: BaseException | None = None,
+    label: str | None = None,
+    service: str = "",
+    **fields: Any,
+) -> None:
+    """Write the log line, the metric (under `label`, else the task's name) and the alert.
+
+    `seconds` is how long it ran, None where that isn't known; `service` is whose task it was, if
+    not this program's; `fields` go into the line, and its `trace_id` into the alert.
+    """
+    if outcome.error_type:
+        fields["error_type"] = outcome.error_type
+    if outcome.message:
+        fields["error"] = outcome.message
+    if outcome.kind == "failure" and exception is not None:
+        fields["exc_info"] = exception
+    if service:
+        fields["service"] = service
+    getattr(logger, outcome.level)(
+        outcome.event,
+        task=name,
+        task_id=task_id,
+        outcome=outcome.kind,
+        duration=None if seconds is None else round(seconds, 6),
+        **fields,
+    )
+    metrics.observe_task(label or name, outcome, seconds)
+    if critical and outcome.alertable:
+        keep.alert(
+            task=name,
+            task_id=task_id,
+            outcome=outcome.kind,
+            error_type=outcome.error_type,
+            message=outcome.message,
+            trace_id=fields.get("trace_id", ""),
+            service=service,
+        )
