@@ -61,7 +61,7 @@ class Finisher:
         if left is not None:
             if left.cause is None and time.time_ns() - left.since < left.patience:
                 return
-            for each in left.records:
+            for each in filter(record.is_span, left.records):
                 self._recorder.put(Pending(finished(each, left)))
         path.unlink(missing_ok=True)
 

@@ -26,16 +26,15 @@ class RecorderProcessor(SpanProcessor):
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._entries: dict[int, Entry] = {}
-        self._prefixes: dict[tuple[int, int], tuple[Any, Any, bytes]] = {}
+        self._prefixes: dict[tuple[int, int, bool], tuple[Any, Any, bytes]] = {}
 
-    @guard.guarded("recorder.on_start")
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         """Note the span that a request or task begins in this process, in case it is killed."""
         begins = span.parent is None or span.parent.is_remote
         if begins and span.context is not None and span.context.trace_flags.sampled:
             entry = Entry()
             try:
-                self._recorder.begin(self._record(span), entry)
+                self.begin(span, entry)
                 if entry.table is not None:
                     self._entries[span.context.span_id] = entry
             except BaseException:
@@ -44,24 +43,40 @@ class RecorderProcessor(SpanProcessor):
                 self._entries.pop(span.context.span_id, None)
                 raise
 
-    @guard.guarded("recorder.on_end")
     def on_end(self, span: ReadableSpan) -> None:
         """Record an ended span, if it is sampled."""
-        if span.context is None or not span.context.trace_flags.sampled:
+        if span.context is None:
             return
-        pending = Pending()
         try:
-            self._end(span, span.context.span_id, pending)
+            self.end(span, Pending(entry=self._entries.get(span.context.span_id)))
+        finally:
+            self._entries.pop(span.context.span_id, None)
+
+    @guard.guarded("recorder.on_start")
+    def begin(self, span: ReadableSpan, entry: Entry) -> None:
+        """Note a span that begins in this process, in case it is killed; also an unsampled one."""
+        try:
+            self._recorder.begin(self._record(span), entry)
         except BaseException:
-            # A signal's handler may raise at any call, and nobody else ends this span.
-            self._end(span, span.context.span_id, pending)
+            entry.end()
             raise
 
-    def _end(self, span: ReadableSpan, span_id: int, pending: Pending) -> None:
-        pending.payload = pending.payload or self._record(span)
-        pending.entry = self._entries.get(span_id)
-        self._recorder.put(pending)
-        self._entries.pop(span_id, None)
+    @guard.guarded("recorder.on_end")
+    def end(self, span: ReadableSpan, pending: Pending) -> None:
+        """Record an ended span, if it is sampled, once however often it is said."""
+        try:
+            self._end(span, pending)
+        except BaseException:
+            # A signal's handler may raise at any call, and nobody else ends this span.
+            self._end(span, pending)
+            raise
+
+    def _end(self, span: ReadableSpan, pending: Pending) -> None:
+        if _is_sampled(span):
+            pending.payload = pending.payload or self._record(span)
+            self._recorder.put(pending)
+        elif isinstance(pending.entry, Entry):
+            self._recorder.give_up(pending.entry)
 
     def shutdown(self) -> None:
         """Nothing: what is recorded is the agent's to send."""
@@ -74,13 +89,19 @@ class RecorderProcessor(SpanProcessor):
         return record.span(self._prefix(span), encode.span(span))
 
     def _prefix(self, span: ReadableSpan) -> bytes:
-        resource, scope = span.resource, span.instrumentation_scope
-        key = (id(resource), id(scope))
+        resource, scope, is_sampled = span.resource, span.instrumentation_scope, _is_sampled(span)
+        key = (id(resource), id(scope), is_sampled)
         found = self._prefixes.get(key)
         if found is None:
-            prefix = record.prefix(encode.resource(resource), encode.scope(scope))
+            kind = record.SPAN if is_sampled else record.UNSAMPLED
+            prefix = record.prefix(encode.resource(resource), encode.scope(scope), kind)
             # Both are kept, so that no other object gets their ids.
             found = (resource, scope, prefix)
             if len(self._prefixes) < _MOST_SCOPES:
                 self._prefixes[key] = found
         return found[2]
+
+
+def _is_sampled(span: ReadableSpan) -> bool:
+    context = span.get_span_context()
+    return context is not None and context.trace_flags.sampled

@@ -1,6 +1,7 @@
 """A record of the bulk ring: a span, with the encoded resource and scope that it belongs to.
 
-Each record stands for itself, so a slot's next owner, of whatever service, goes on in the ring.
+A span that is not sampled stands in the table of what is under way only, and is not sent. Each
+record stands for itself, so a slot's next owner, of whatever service, goes on in the ring.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import struct
 from . import wire
 
 SPAN = b"T"
+UNSAMPLED = b"U"  # the same for a span that is not to be sent
 _TAG = b"\x12"  # ScopeSpans.spans
 _PREFIX = struct.Struct("<cII")  # the kind, and how long resource and scope are
 
 
-def prefix(resource: bytes, scope: bytes) -> bytes:
+def prefix(resource: bytes, scope: bytes, kind: bytes = SPAN) -> bytes:
     """What stands before the bytes of each span of this resource and scope."""
-    return _PREFIX.pack(SPAN, len(resource), len(scope)) + resource + scope
+    return _PREFIX.pack(kind, len(resource), len(scope)) + resource + scope
 
 
 def span(prefix: bytes, body: bytes) -> bytes:
@@ -25,27 +27,42 @@ def span(prefix: bytes, body: bytes) -> bytes:
 
 
 def body(record: bytes) -> tuple[bytes, bytes]:
-    """A record's prefix and its Span message."""
-    resource, scope, field = split(record)
+    """The prefix and the Span message of a span's record, sampled or not; else a ValueError."""
+    kind, resource, scope, field = _parts(record)
     at = 1
     while field[at] & 0x80:
         at += 1
-    return prefix(resource, scope), field[at + 1 :]
+    return prefix(resource, scope, kind), field[at + 1 :]
 
 
 def is_span(record: bytes) -> bool:
     """Whether `split` takes it."""
-    if len(record) < _PREFIX.size:
-        return False
-    kind, resource_size, scope_size = _PREFIX.unpack_from(record)
-    return bool(kind == SPAN and _PREFIX.size + resource_size + scope_size <= len(record))
+    return record[:1] == SPAN and _is_whole(record)
+
+
+def is_unsampled(record: bytes) -> bool:
+    """Whether it is a span that is told, if its process is killed, but not sent."""
+    return record[:1] == UNSAMPLED and _is_whole(record)
 
 
 def split(record: bytes) -> tuple[bytes, bytes, bytes]:
     """The resource, the scope and the span of a record; raises ValueError if it is none."""
     if not is_span(record):
         raise ValueError("no span's record")
+    return _parts(record)[1:]
+
+
+def _is_whole(record: bytes) -> bool:
+    if len(record) < _PREFIX.size:
+        return False
     _, resource_size, scope_size = _PREFIX.unpack_from(record)
+    return bool(_PREFIX.size + resource_size + scope_size <= len(record))
+
+
+def _parts(record: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    if not _is_whole(record):
+        raise ValueError("no record")
+    kind, resource_size, scope_size = _PREFIX.unpack_from(record)
     scope_at = _PREFIX.size + resource_size
-    span_at = scope_at + scope_size
-    return record[_PREFIX.size : scope_at], record[scope_at:span_at], record[span_at:]
+    body_at = scope_at + scope_size
+    return kind, record[_PREFIX.size : scope_at], record[scope_at:body_at], record[body_at:]

@@ -72,6 +72,13 @@ class Recorder:
             pending.number = -1
             self._lost["unavailable"] += 1
 
+    def give_up(self, entry: Entry) -> None:
+        """Forget a span that has begun, of which no record is kept."""
+        self._opened()
+        # One of the parent's is the parent's to give up.
+        if entry.table is self._table:
+            entry.end()
+
     def close(self) -> None:
         """Give up the ring; its records stay for the agent."""
         with self._lock():

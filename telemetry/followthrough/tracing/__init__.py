@@ -1,7 +1,8 @@
-"""Tracing: provider, exporter and their bounded end."""
+"""Tracing: provider, tracers, light spans, exporter and their bounded end."""
 
 from __future__ import annotations
 
 from .provider import configure, finish, is_watched, note_cause
+from .tracer import get_tracer
 
-__all__ = ["configure", "finish", "is_watched", "note_cause"]
+__all__ = ["configure", "finish", "get_tracer", "is_watched", "note_cause"]
