@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from followthrough import names
-from followthrough.outcome import TELLING
+from followthrough.outcome import REQUEST_TELLING, TELLING, RequestKind
 
 HOME = Path(__file__).parent
 _NAME = re.compile(r'[A-Z_]+ = "(?P<name>[^"]+)"  # (?P<meaning>.+)')
@@ -34,9 +34,32 @@ What spans and log lines are made of. Made from `followthrough/names.py` by
 """
 
 
+REQUESTS = """
+# How a request ends
+
+Its span, the log line `request.finished` and its count say the same, whether it was answered,
+raised, streamed or was killed. `error.type` is the exception's class, or the status where none is
+known. Excluded URLs are not told at all.
+
+| outcome | meaning | span status | level |
+|---|---|---|---|
+"""
+
+
 def outcomes() -> str:
     """The text of outcomes.md."""
-    return OUTCOMES + "".join(_outcome(kind) for kind in TELLING)
+    return (
+        OUTCOMES
+        + "".join(_outcome(kind) for kind in TELLING)
+        + REQUESTS
+        + "".join(_request(kind) for kind in REQUEST_TELLING)
+    )
+
+
+def _request(kind: RequestKind) -> str:
+    telling = REQUEST_TELLING[kind]
+    status = "error" if telling.is_error else "unset"
+    return f"| `{kind}` | {telling.meaning} | {status} | {telling.level} |\n"
 
 
 def _outcome(kind: str) -> str:

@@ -7,7 +7,7 @@ followthrough.instrument_celery()
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -34,16 +34,16 @@ def configure(service_name: str | None = None, *, settings: Settings | None = No
     return setup.configure(service_name, settings)
 
 
-def instrument_flask(app: Flask, *, excluded_urls: str | None = None) -> None:
+def instrument_flask(app: Flask, **options: Any) -> None:
     """Trace, log and count the requests of `app`; a second call does nothing.
 
-    `excluded_urls`, comma-separated patterns, are not traced; without it
-    OTEL_PYTHON_FLASK_EXCLUDED_URLS holds.
+    `options` are those of OpenTelemetry's FlaskInstrumentor, and `trusts`, a predicate on the WSGI
+    environ: whose trace context is continued. `excluded_urls`, comma-separated patterns, are not
+    told at all; without it OTEL_PYTHON_FLASK_EXCLUDED_URLS holds.
     """
-    from . import flask, setup  # noqa: PLC0415
+    from . import flask  # noqa: PLC0415
 
-    setup.configure(None, None)
-    flask.instrument(app, excluded_urls)
+    flask.instrument(app, **options)
 
 
 def uninstrument_flask(app: Flask) -> None:

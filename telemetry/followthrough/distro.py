@@ -9,9 +9,11 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 
 from . import configure, instrument_celery
 
+_OURS = {"flask": "followthrough.flask:FlaskInstrumentor"}
+
 
 class FollowthroughDistro(BaseDistro):
-    """Loads the stock instrumentors, and ours around those of Flask and Celery."""
+    """Loads the stock instrumentors, and ours in place of those of Flask and Celery."""
 
     def _configure(self, **_: Any) -> None:
         os.environ.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
@@ -20,12 +22,8 @@ class FollowthroughDistro(BaseDistro):
         """Start one instrumentor; a package that isn't installed raises ModuleNotFoundError."""
         if entry_point.name == "celery":
             instrument_celery()
-            return
-        super().load_instrumentor(entry_point, **kwargs)
-        if entry_point.name == "flask":
-            from . import flask  # noqa: PLC0415
-
-            flask.connect()
+        elif entry_point.value == _OURS.get(entry_point.name, entry_point.value):
+            super().load_instrumentor(entry_point, **kwargs)
 
 
 class FollowthroughConfigurator:

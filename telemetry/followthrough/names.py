@@ -28,11 +28,13 @@ URL_PATH = "url.path"  # the path asked for
 URL_QUERY = "url.query"  # the query, without secrets
 SERVER_ADDRESS = "server.address"  # the host asked for
 SERVER_PORT = "server.port"  # the port asked for
-CLIENT_ADDRESS = "client.address"  # who asked, as the server sees it
-NETWORK_PEER_ADDRESS = "network.peer.address"  # the other end of the connection
-NETWORK_PEER_PORT = "network.peer.port"  # its port
+CLIENT_ADDRESS = "client.address"  # who asked, as the server sees it, or as ProxyFix says
+CLIENT_PORT = "client.port"  # its port
+NETWORK_PEER_ADDRESS = "network.peer.address"  # the proxy that passed it on
 NETWORK_PROTOCOL_VERSION = "network.protocol.version"  # HTTP's version
 USER_AGENT = "user_agent.original"  # the caller's program
+USER_AGENT_SYNTHETIC = "user_agent.synthetic.type"  # bot or test, where the program says so
+HTTP_REQUEST_ID = "http.request.id"  # ours: X-Request-ID where the caller gave one
 
 # ## Messages
 

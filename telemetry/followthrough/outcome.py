@@ -97,6 +97,7 @@ SAID: dict[str, Kind] = {
 }
 
 MESSAGE_LIMIT = 1000
+CLIENT_ERROR, SERVER_ERROR = 400, 500
 
 
 @dataclass(frozen=True)
@@ -191,3 +192,80 @@ def _message(cause: object) -> str:
         return str(cause)[:MESSAGE_LIMIT]
     except Exception:  # noqa: BLE001  a host's __str__ may raise anything
         return f"<{type(cause).__name__} that can't be shown>"
+
+
+RequestKind = Literal["success", "refused", "failure", "disconnected", "lost"]
+
+
+class RequestTelling(NamedTuple):
+    """How the end of a request is told: what it means, its log level, and its span's status."""
+
+    meaning: str
+    level: str
+    is_error: bool
+
+
+# As OpenTelemetry's conventions have it, what the caller did wrong is no error of the server.
+REQUEST_TELLING: dict[RequestKind, RequestTelling] = {
+    "success": RequestTelling("It was answered.", "info", is_error=False),
+    "refused": RequestTelling("It was answered with a 4xx status.", "info", is_error=False),
+    "failure": RequestTelling(
+        "It was answered with a 5xx status, or raised.", "error", is_error=True
+    ),
+    "disconnected": RequestTelling(
+        "The caller went away before the end of the answer.", "info", is_error=False
+    ),
+    "lost": RequestTelling("Its process ended before it did.", "error", is_error=True),
+}
+
+
+@dataclass(frozen=True)
+class RequestOutcome:
+    """The end of a request; `status` is 0 where no answer was begun, `error_type` as in a task's.
+
+    `error_type` is a status of 5xx where no exception is known to have caused it.
+    """
+
+    kind: RequestKind
+    status: int
+    error_type: str = ""
+    message: str = ""
+
+    @property
+    def level(self) -> str:
+        return REQUEST_TELLING[self.kind].level
+
+    @property
+    def is_error(self) -> bool:
+        return REQUEST_TELLING[self.kind].is_error
+
+
+def decide_request(
+    status: int,
+    exception: object = None,
+    *,
+    raised: bool = False,
+    disconnected: bool = False,
+) -> RequestOutcome:
+    """Map a status and what is known besides to one outcome.
+
+    `exception` is what the application failed with, handled or not; `raised` says that it went on
+    to the server, which answers 500 if nothing was sent.
+    """
+    if raised:
+        return RequestOutcome("failure", status or SERVER_ERROR, *_told(exception))
+    if status >= SERVER_ERROR:
+        told = _told(exception) if exception is not None else (str(status), "")
+        return RequestOutcome("failure", status, *told)
+    if disconnected:
+        return RequestOutcome("disconnected", status, "ClientDisconnected")
+    return RequestOutcome("refused" if status >= CLIENT_ERROR else "success", status)
+
+
+def lost_request(error_type: str, message: str) -> RequestOutcome:
+    """The outcome of a request whose process ended, with the cause that is known of it."""
+    return RequestOutcome("lost", 0, error_type, message[:MESSAGE_LIMIT])
+
+
+def _told(exception: object) -> tuple[str, str]:
+    return error_type(exception), _message(exception)

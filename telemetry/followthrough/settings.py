@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from . import trust as trusting
 from .environ import (
     MASK,
     Row,
@@ -56,6 +57,10 @@ def _general_protocol(values: Mapping[str, Any], _env: Mapping[str, str]) -> str
 def _state_dir(_values: Mapping[str, Any], env: Mapping[str, str]) -> Path:
     home = env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "followthrough"
+
+
+def _trust(values: Mapping[str, Any], _env: Mapping[str, str]) -> tuple[str, ...]:
+    return (trusting.NONE,) if values["trust_key"] else (trusting.ALL,)
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,25 @@ class Settings:
     traces_max_bytes: int = setting(
         "FOLLOWTHROUGH_TRACES_MAX_BYTES", 256 * 1024**2, "Size of the embedded store in bytes."
     )
+    trust_key: str | None = setting(
+        "FOLLOWTHROUGH_TRUST_KEY",
+        None,
+        "Header:secret; who sends the header with a value that begins so is trusted.",
+        secret=True,
+    )
+    trust: tuple[str, ...] = setting(
+        "FOLLOWTHROUGH_TRUST",
+        _trust,
+        "Whose trace context is continued: all, none, or networks; default: all, with a key none.",
+    )
+    proxies: int = setting(
+        "FOLLOWTHROUGH_PROXIES",
+        0,
+        "Reverse proxies in front whose X-Forwarded-For says which network a caller is in.",
+    )
+    baggage: tuple[str, ...] = setting(
+        "FOLLOWTHROUGH_BAGGAGE", (), "Names of baggage that is kept of callers not trusted."
+    )
     log_format: typing.Literal["auto", "json", "console"] = setting(
         "FOLLOWTHROUGH_LOG_FORMAT", "auto", "json, console, or auto: console on a terminal."
     )
@@ -195,6 +219,7 @@ class Settings:
                 FOLLOWTHROUGH_ALERT_WEBHOOK_URL=self.webhook_url,
             ),
             *self._export_problems(),
+            *trusting.problems(self.trust, self.trust_key),
             *self._webhook_problems(),
         ]
 

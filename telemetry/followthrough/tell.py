@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from . import metrics
+from . import metrics, names
 from .alerts import keep
 
 if TYPE_CHECKING:
-    from .outcome import Outcome
+    from .outcome import Outcome, RequestOutcome
 
 logger = structlog.get_logger("followthrough.celery")
+_web = structlog.get_logger("followthrough.flask")
 
 
 def task(
@@ -62,3 +63,33 @@ def task(
             trace_id=fields.get("trace_id", ""),
             service=service,
         )
+
+
+def request(
+    outcome: RequestOutcome,
+    *,
+    method: str,
+    route: str,
+    request_id: str,
+    seconds: float,
+    **fields: Any,
+) -> None:
+    """Write the log line and the metric of a request; `fields` go into the line.
+
+    `route` is empty where none matched.
+    """
+    if outcome.error_type:
+        fields["error_type"] = outcome.error_type
+    if outcome.message:
+        fields["error"] = outcome.message
+    getattr(_web, outcome.level)(
+        names.REQUEST_FINISHED,
+        method=method,
+        route=route,
+        status=outcome.status or None,
+        outcome=outcome.kind,
+        duration=round(seconds, 6),
+        request_id=request_id,
+        **fields,
+    )
+    metrics.observe_request(method, route, outcome, seconds)

@@ -11,7 +11,7 @@ from .store import use
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..outcome import Outcome
+    from ..outcome import Outcome, RequestOutcome
 
 __all__ = [
     "announce",
@@ -27,9 +27,11 @@ __all__ = [
 DropReason = Literal["full", "unwritable"]
 
 
-def observe_request(method: str, route: str, status: int, seconds: float) -> None:
+def observe_request(method: str, route: str, outcome: RequestOutcome, seconds: float) -> None:
     """Count one HTTP request; `route` is the template, empty where none matched."""
-    catalogue.request_duration.labels(labels.method(method), route, str(status)).observe(seconds)
+    status = str(outcome.status or "")
+    kind = labels.error_type(route, outcome.error_type)
+    catalogue.request_duration.labels(labels.method(method), route, status, kind).observe(seconds)
 
 
 def count_published(task: str, queue: str) -> None:

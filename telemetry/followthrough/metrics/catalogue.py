@@ -11,7 +11,7 @@ TASK_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 request_duration = Histogram(
     "http_server_request_duration_seconds",
     "Time to answer an HTTP request.",
-    ("http_request_method", "http_route", "http_response_status_code"),
+    ("http_request_method", "http_route", "http_response_status_code", "error_type"),
     registry=None,
     buckets=HTTP_BUCKETS,
 )

@@ -106,16 +106,19 @@ class Table:
         self.free = dict.fromkeys(range(ENTRIES))
 
     def begin(self, record: bytes, entry: Entry) -> None:
-        """Keep a span that has begun, where there is room."""
+        """Keep a span that has begun, where there is room; said again, what has become of it."""
         if len(record) > SIZE - _ENTRY.size:
             return
-        for number in self.free:
-            del self.free[number]
-            entry.number, entry.table = number, self
-            break
         if entry.table is None:
+            for number in self.free:
+                del self.free[number]
+                entry.number, entry.table = number, self
+                break
+        if entry.table is not self:
             return
         at = _at(entry.number)
+        # For an instant it is not there, rather than half of either.
+        self.map[at : at + 4] = _FREE
         self.map[at + _ENTRY.size : at + _ENTRY.size + len(record)] = record
         _ENTRY.pack_into(self.map, at, 0, zlib.crc32(record), 0)
         _LENGTH.pack_into(self.map, at, len(record))

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .provider import configure, finish, is_watched, note_cause
-from .tracer import get_tracer
+from .tracer import describe, get_tracer
 
-__all__ = ["configure", "finish", "get_tracer", "is_watched", "note_cause"]
+__all__ = ["configure", "describe", "finish", "get_tracer", "is_watched", "note_cause"]

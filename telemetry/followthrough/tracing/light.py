@@ -160,6 +160,13 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         if not self._is_ended():
             self._name = name
 
+    def describe(self, name: str, attributes: Mapping[str, Any]) -> None:
+        """Name it and add to it, also where it stands in case its process is killed."""
+        self.update_name(name)
+        self.set_attributes(attributes)
+        if isinstance(self._pending.entry, Entry):
+            self._processor.begin(self, self._pending.entry)
+
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set how it went: OK is final, and UNSET changes nothing."""
         if self._is_ended():
@@ -203,6 +210,10 @@ class UnsampledSpan(trace.NonRecordingSpan):
     def __init__(self, of: LightSpan) -> None:
         super().__init__(of.get_span_context())
         self._of = of
+
+    def describe(self, name: str, attributes: Mapping[str, Any]) -> None:
+        """As a light span's."""
+        self._of.describe(name, attributes)
 
     def end(self, end_time: int | None = None) -> None:
         self._of.end(end_time)

@@ -23,6 +23,19 @@ def get_tracer(
     return Tracer(name, version, schema_url)
 
 
+def describe(span: trace.Span, name: str, attributes: Mapping[str, Any]) -> None:
+    """Name a span that has begun and add to it.
+
+    A light one is also told so if its process is killed, and if it isn't sampled.
+    """
+    again = getattr(span, "describe", None)
+    if again is not None:
+        again(name, attributes)
+    elif span.is_recording():
+        span.update_name(name)
+        span.set_attributes(attributes)
+
+
 class _Chosen(NamedTuple):
     provider: trace.TracerProvider
     processors: Any

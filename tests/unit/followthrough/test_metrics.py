@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from followthrough import metrics, slots
 from followthrough.metrics import catalogue, exposition, file, labels, store
 from followthrough.metrics.exposition import expose
-from followthrough.outcome import Outcome
+from followthrough.outcome import Outcome, decide_request
 from followthrough.testing import Captured
 from tests.support import HOME, program_env
 
@@ -59,8 +59,8 @@ def run(code: str, *args: str) -> str:
 
 
 def test_a_request_is_counted_under_its_route(told: Captured) -> None:
-    metrics.observe_request("GET", "/users/<id>", 200, 0.03)
-    metrics.observe_request("GET", "/users/<id>", 200, 0.3)
+    metrics.observe_request("GET", "/users/<id>", decide_request(200), 0.03)
+    metrics.observe_request("GET", "/users/<id>", decide_request(200), 0.3)
     name = "http_server_request_duration_seconds"
     assert told.metric(f"{name}_count", http_route="/users/<id>") == 2
     assert told.metric(f"{name}_sum") == pytest.approx(0.33)
@@ -132,7 +132,7 @@ def test_threads_lose_nothing(told: Captured) -> None:
 
 def test_many_series_grow_the_file(told: Captured) -> None:
     for n in range(300):
-        metrics.observe_request("GET", f"/route/{n}", 200, 0.01)
+        metrics.observe_request("GET", f"/route/{n}", decide_request(200), 0.01)
     assert told.metric("http_server_request_duration_seconds_count") == 300
     number = slots.held.number(told.settings.state_dir / "slots")
     path = told.settings.state_dir / "metrics" / f"histogram_{number}.db"
@@ -255,7 +255,7 @@ def test_the_text_is_what_prometheus_clients_own_merge_gives(told: Captured) -> 
     from prometheus_client.multiprocess import MultiProcessCollector
 
     for seconds in (0.001, 0.2, 3, 50):
-        metrics.observe_request("GET", "/a", 200, seconds)
+        metrics.observe_request("GET", "/a", decide_request(200), seconds)
         metrics.observe_task("t", Outcome("success"), seconds)
     registry = prometheus_client.CollectorRegistry()
     MultiProcessCollector(registry, path=str(told.settings.state_dir / "metrics"))

@@ -1,0 +1,174 @@
+"""What a span says of a request, by OpenTelemetry's HTTP conventions, from its WSGI environ.
+
+Texts are cut, so that a span fits into the table of what is under way whatever the caller sends.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry.util.http import (
+    OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS,
+    OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST,
+    OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE,
+    SanitizeValue,
+    detect_synthetic_user_agent,
+    get_custom_headers,
+    normalise_request_header_name,
+    normalise_response_header_name,
+    sanitize_method,
+)
+
+from .. import names, redact
+from ..metrics.labels import METHODS
+
+LONGEST = 400  # characters of a path, a query or a user agent
+OTHER = "_OTHER"
+_HTTP = "HTTP/"
+_PROXY_FIX = "werkzeug.proxy_fix.orig"
+
+
+def method(environ: Mapping[str, Any]) -> str:
+    """The request's method; `_OTHER` where it is none of the known ones."""
+    given = str(environ.get("REQUEST_METHOD", "")).strip()
+    return given if given in METHODS else sanitize_method(given)
+
+
+def span_name(method: str, route: str) -> str:
+    """`{method} {route}`; the method alone without a route, HTTP where that is unknown."""
+    first = "HTTP" if method == OTHER else method
+    return f"{first} {route}" if route else first
+
+
+def of_request(environ: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """All that is known as a request begins."""
+    found: dict[str, Any] = {names.HTTP_METHOD: method}
+    given = str(environ.get("REQUEST_METHOD", "")).strip()
+    if given != method:
+        found[names.HTTP_METHOD_ORIGINAL] = given[:LONGEST]
+    found |= of_parties(environ)
+    found[names.URL_PATH] = path(environ)[:LONGEST]
+    if query := environ.get("QUERY_STRING"):
+        found[names.URL_QUERY] = redact.text(query[:LONGEST])
+    if agent := environ.get("HTTP_USER_AGENT"):
+        found[names.USER_AGENT] = agent[:LONGEST]
+        if synthetic := _synthetic(agent[:LONGEST]):
+            found[names.USER_AGENT_SYNTHETIC] = synthetic
+    if protocol := environ.get("SERVER_PROTOCOL", ""):
+        found[names.NETWORK_PROTOCOL_VERSION] = protocol.removeprefix(_HTTP)
+    return found
+
+
+def of_parties(environ: Mapping[str, Any]) -> dict[str, Any]:
+    """Who asks whom; a middleware for proxies (ProxyFix) changes it after the request began."""
+    found: dict[str, Any] = {names.URL_SCHEME: environ.get("wsgi.url_scheme", "http")}
+    address, port = _host(environ.get("HTTP_HOST") or environ.get("SERVER_NAME", ""))
+    if address:
+        found[names.SERVER_ADDRESS] = address
+    if number := port or _number(environ.get("SERVER_PORT")):
+        found[names.SERVER_PORT] = number
+    if client := environ.get("REMOTE_ADDR"):
+        found[names.CLIENT_ADDRESS] = client[:LONGEST]
+    if number := _number(environ.get("REMOTE_PORT")):
+        found[names.CLIENT_PORT] = number
+    return found
+
+
+def behind_proxies(environ: Mapping[str, Any]) -> dict[str, Any]:
+    """The parties anew where ProxyFix has changed them since the request began."""
+    before = environ.get(_PROXY_FIX)
+    if before is None:
+        return {}
+    found = of_parties(environ)
+    peer = before.get("REMOTE_ADDR")
+    if peer and peer != environ.get("REMOTE_ADDR"):
+        found[names.NETWORK_PEER_ADDRESS] = peer
+    return found
+
+
+def path(environ: Mapping[str, Any]) -> str:
+    """The whole path, as text."""
+    raw = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+    # WSGI hands bytes over as if they were Latin-1.
+    return raw if raw.isascii() else raw.encode("latin-1", "replace").decode(errors="replace")
+
+
+def url(environ: Mapping[str, Any]) -> str:
+    """The whole address, as patterns of excluded URLs are compared with."""
+    host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+    query = environ.get("QUERY_STRING")
+    ending = f"?{query}" if query else ""
+    return f"{environ.get('wsgi.url_scheme', 'http')}://{host}{path(environ)}{ending}"
+
+
+@functools.lru_cache(maxsize=256)
+def _host(header: str) -> tuple[str, int]:
+    """A host and its port, 0 where none is named."""
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::(\d{1,5}))?", header[:LONGEST])
+    if found is None:
+        return header[:LONGEST], 0
+    return found[1].strip("[]"), int(found[2] or 0)
+
+
+@functools.lru_cache(maxsize=256)
+def _synthetic(agent: str) -> str | None:
+    return detect_synthetic_user_agent(agent)
+
+
+def _number(text: object) -> int:
+    if isinstance(text, int):
+        return text
+    return int(text) if isinstance(text, str) and text.isdecimal() else 0
+
+
+@dataclass(frozen=True)
+class Headers:
+    """The headers that are kept as attributes: patterns of their names, as the standard has them.
+
+    The values of those that `sanitized` matches are `[REDACTED]`.
+    """
+
+    request: tuple[str, ...] = ()
+    response: tuple[str, ...] = ()
+    sanitized: tuple[str, ...] = ()
+
+    def of_request(self, environ: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Attributes of the request's headers."""
+        headers = {
+            key[5:].replace("_", "-"): value
+            for key, value in environ.items()
+            if key.startswith("HTTP_")
+        }
+        return self._kept(headers, self.request, normalise_request_header_name)
+
+    def of_response(self, headers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+        """Attributes of the answer's headers."""
+        joined: dict[str, str] = {}
+        for name, value in headers:
+            key = name.lower()
+            joined[key] = f"{joined[key]},{value}" if key in joined else value
+        return self._kept(joined, self.response, normalise_response_header_name)
+
+    def _kept(
+        self, headers: Mapping[str, Any], patterns: tuple[str, ...], key: Any
+    ) -> dict[str, list[str]]:
+        return SanitizeValue(self.sanitized).sanitize_header_values(headers, list(patterns), key)
+
+
+def captured(
+    request: Iterable[str] | None, response: Iterable[str] | None, sanitized: Iterable[str] | None
+) -> Headers:
+    """What is to be kept: what is given, else what the standard environment variables say."""
+    return Headers(
+        _patterns(request, OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST),
+        _patterns(response, OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE),
+        _patterns(sanitized, OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS),
+    )
+
+
+def _patterns(given: Iterable[str] | None, env: str) -> tuple[str, ...]:
+    return tuple(get_custom_headers(env) if given is None else given)

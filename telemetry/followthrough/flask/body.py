@@ -1,0 +1,66 @@
+"""The answer's body on its way to the server: the request ends with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .request import Request
+
+
+class Body:
+    """Hands chunks over; what makes them runs within the request, as the view did."""
+
+    __slots__ = ("_chunks", "_left", "_next", "_request")
+
+    def __init__(self, request: Request, chunks: Iterable[bytes], length: int | None) -> None:
+        self._request, self._chunks, self._left = request, chunks, length
+        self._next = iter(chunks).__next__
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        request = self._request
+        if request.ended:
+            return self._next()
+        request.enter()
+        try:
+            chunk = self._next()
+        except StopIteration:
+            request.end()
+            raise
+        except BaseException as error:
+            request.end(error, raised=True)
+            raise
+        finally:
+            request.leave()
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left <= 0:
+                request.end()
+        return chunk
+
+    def close(self) -> None:
+        """Close the application's body; before its end, the caller has gone away."""
+        close = getattr(self._chunks, "close", None)
+        if close is not None:
+            self._within(close)
+        self._request.end(disconnected=True)
+
+    def _within(self, close: Any) -> None:
+        self._request.enter()
+        try:
+            close()
+        except BaseException as error:
+            self._request.end(error, raised=True)
+            raise
+        finally:
+            self._request.leave()
+
+
+def is_file(body: object, environ: Mapping[str, Any]) -> bool:
+    """Whether the server sends this body by itself, as it would no other."""
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(body, wrapper)

@@ -1,0 +1,131 @@
+"""Where requests are seen: `flask.Flask.__call__`, for all apps or for some.
+
+It is replaced on the class itself, so that subclasses, apps made before, and apps within other
+WSGI middleware are seen; a request that goes through several apps is one.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import flask
+from flask import Flask
+from flask.signals import got_request_exception, request_started
+
+from .. import guard
+from . import place
+from .options import Options
+from .request import KEY, begin
+
+_APP = "_followthrough_options"
+_flask_call: Callable[..., Iterable[bytes]] = Flask.__call__
+
+
+class _Hooked:
+    lock = threading.Lock()
+    everyone: Options | None = None
+    # Apps with options of their own; the options are in the app.
+    apps: ClassVar[weakref.WeakSet[Flask]] = weakref.WeakSet()
+
+
+def hook_all(options: Options) -> None:
+    """Trace the requests of every app that has no options of its own."""
+    _Hooked.everyone = options
+    _install()
+
+
+def unhook_all() -> None:
+    """Undo `hook_all`."""
+    _Hooked.everyone = None
+    _remove_unused()
+
+
+def hook(app: Flask, options: Options) -> None:
+    """Trace the requests of one app."""
+    vars(app)[_APP] = options
+    _Hooked.apps.add(app)
+    _install()
+
+
+def unhook(app: Flask) -> None:
+    """Trace no requests of this app, even if all are."""
+    _Hooked.apps.discard(app)
+    if _Hooked.everyone is None:
+        vars(app).pop(_APP, None)
+    else:
+        vars(app)[_APP] = None
+    _remove_unused()
+
+
+def has_own(app: Flask) -> bool:
+    """Whether this app was hooked by itself."""
+    return vars(app).get(_APP) is not None
+
+
+def is_hooked(app: Flask) -> bool:
+    """Whether this app's requests are traced."""
+    return vars(app).get(_APP, _Hooked.everyone) is not None
+
+
+def _install() -> None:
+    if Flask.__call__ is not _call:
+        Flask.__call__ = _call  # type: ignore[assignment, method-assign]
+    for signal, receiver in _receivers():
+        signal.connect(receiver, weak=False)
+
+
+def _remove_unused() -> None:
+    if _Hooked.everyone is not None or len(_Hooked.apps):
+        return
+    # Whoever has replaced it since then goes on; ours lets requests through.
+    if Flask.__call__ is _call:
+        Flask.__call__ = _flask_call  # type: ignore[method-assign]
+    for signal, receiver in _receivers():
+        signal.disconnect(receiver)
+
+
+def _receivers() -> tuple[tuple[Any, Any], ...]:
+    return (request_started, _on_started), (got_request_exception, _on_exception)
+
+
+def _call(app: Flask, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+    options = vars(app).get(_APP, _Hooked.everyone)
+    if options is None or KEY in environ:
+        return _flask_call(app, environ, start_response)
+    if place.is_wrapped(app):
+        _unwrap(app)
+    request = begin(options, environ, start_response)
+    if request is None:
+        return _flask_call(app, environ, start_response)
+    request.enter()
+    try:
+        body = _flask_call(app, environ, request.start_response)
+    except BaseException as error:
+        request.end(error, raised=True)
+        raise
+    finally:
+        request.leave()
+    return request.sent(body) or body
+
+
+@guard.guarded("flask.unwrap")
+def _unwrap(app: Flask) -> None:
+    with _Hooked.lock:
+        if place.is_wrapped(app):
+            place.unwrap(app)
+
+
+@guard.guarded("flask.request_started")
+def _on_started(_app: Flask, **_: Any) -> None:
+    request = flask.request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    if (current := request.environ.get(KEY)) is not None:
+        current.matched(request)
+
+
+@guard.guarded("flask.got_request_exception")
+def _on_exception(_app: Flask, exception: BaseException, **_: Any) -> None:
+    if (current := flask.request.environ.get(KEY)) is not None:
+        current.exception = exception
