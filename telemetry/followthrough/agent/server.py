@@ -51,11 +51,13 @@ class Port:
             family, *_, address = socket.getaddrinfo(
                 self.host, self.number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(address)
-            # Binding succeeds beside a listener that also set SO_REUSEADDR; listening doesn't.
-            sock.listen()
+            with contextlib.ExitStack() as stack:
+                sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind(address)
+                # Binding succeeds beside a listener that also set SO_REUSEADDR; listening doesn't.
+                sock.listen()
+                stack.pop_all()
         except OSError as error:
             reason = error.strerror or str(error)
             raise PortError(
