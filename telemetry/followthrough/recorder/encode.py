@@ -1,9 +1,14 @@
+# ruff: noqa: SLF001  parts of spans are private, and the kit's bounds name the SDK's version
 """A span as OTLP (opentelemetry-proto, trace/v1/trace.proto), straight to bytes."""
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry.trace import DEFAULT_TRACE_STATE as _NO_STATE
+from opentelemetry.trace import SpanKind
 
 from . import wire
 
@@ -13,38 +18,68 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import Link, SpanContext, Status, TraceState
 
-_TIMES = struct.Struct("<cQcQ")
+_names = wire.Texts(b"\x2a")
 _TIME = struct.Struct("<cQ")
 # SpanFlags: whether the parent is remote is known, and whether it is.
+_KINDS = {kind: bytes((0x30, kind.value + 1)) for kind in SpanKind}
+_NO_STATUS = b"\x7a\x00"
 _LOCAL = b"\x85\x01\x00\x01\x00\x00"
 _REMOTE = b"\x85\x01\x00\x03\x00\x00"
 
 
-def span(of: ReadableSpan) -> bytes:
-    """A Span message; one that has not ended yet says so by an end at 0."""
-    context, parent = of.get_span_context(), of.parent
+class Begun(NamedTuple):
+    """A Span message of what a span was at its start, or later, and how much of it that holds."""
+
+    body: bytes
+    name: str
+    attributes: int
+    links: int
+
+
+def begun(of: ReadableSpan) -> Begun:
+    """What is known of a span that may be under way: all but its end, its events and its status."""
+    context, parent, name, links = of.get_span_context(), of._parent, of._name, of.links
     if context is None:
         raise ValueError("a span without a context")
+    state, attributes = context.trace_state, _plain(of._attributes)
     parts = [
         b"\x0a\x10",
         context.trace_id.to_bytes(16, "big"),
         b"\x12\x08",
         context.span_id.to_bytes(8, "big"),
-        _state(b"\x1a", context.trace_state),
+        b"" if state is _NO_STATE else _state(b"\x1a", state),
         b"" if parent is None else b"\x22\x08" + parent.span_id.to_bytes(8, "big"),
-        wire.text(b"\x2a", of.name),
-        b"\x30",
-        wire.varint(of.kind.value + 1),
-        _TIMES.pack(b"\x39", of.start_time or 0, b"\x41", of.end_time or 0),
-        wire.attributes(b"\x4a", of.attributes or {}),
-        _count(b"\x50", of.dropped_attributes),
-        *(_event(each) for each in of.events),
-        _count(b"\x60", of.dropped_events),
-        *(_link(each) for each in of.links),
-        _count(b"\x70", of.dropped_links),
-        _status(of.status),
-        _flags(parent),
+        _names[name],
+        _KINDS[of._kind],
+        _TIME.pack(b"\x39", of._start_time or 0),
+        wire.attributes(b"\x4a", attributes),
+        *map(_link, links),
+        _REMOTE if parent is not None and parent.is_remote else _LOCAL,
     ]
+    return Begun(b"".join(parts), name, len(attributes), len(links))
+
+
+def span(of: ReadableSpan, start: Begun | None = None) -> bytes:
+    """A Span message; one that has not ended yet says so by an end at 0.
+
+    `start` is what was encoded as it began; no attribute or link of it may have changed.
+    """
+    body, name, attributes, links = start or begun(of)
+    status = of._status
+    parts = [
+        body,
+        b"" if of._name == name else _names[of._name],
+        _TIME.pack(b"\x41", of._end_time or 0),
+        _NO_STATUS if status.is_unset else _status(status),
+    ]
+    if of._attributes is not None and len(of._attributes) > attributes:
+        new = islice(_plain(of._attributes).items(), attributes, None)
+        parts.append(wire.attributes(b"\x4a", dict(new)))
+    parts += map(_event, of.events)
+    parts += map(_link, of.links[links:])
+    dropped = (of.dropped_attributes, of.dropped_events, of.dropped_links)
+    if any(dropped):
+        parts += map(_count, (b"\x50", b"\x60", b"\x70"), dropped)
     return b"".join(parts)
 
 
@@ -73,6 +108,13 @@ def scope(of: InstrumentationScope | None) -> bytes:
     return wire.message(b"\x0a", body) + _optional(b"\x1a", of.schema_url)
 
 
+def _plain(attributes: Any) -> dict[str, Any]:
+    """A copy, which is made in one step, so that another thread may set one meanwhile."""
+    if type(attributes) is dict:
+        return attributes.copy()
+    return dict(getattr(attributes, "_dict", attributes) or ())
+
+
 def _optional(tag: bytes, value: str | None) -> bytes:
     return wire.text(tag, value) if value else b""
 
@@ -91,7 +133,7 @@ def _flags(context: SpanContext | None) -> bytes:
 
 def _event(event: Event) -> bytes:
     body = _TIME.pack(b"\x09", event.timestamp) + wire.text(b"\x12", event.name)
-    body += wire.attributes(b"\x1a", event.attributes or {})
+    body += wire.attributes(b"\x1a", _plain(event.attributes))
     return wire.message(b"\x5a", body + _count(b"\x20", _dropped(event)))
 
 
@@ -99,7 +141,7 @@ def _link(link: Link) -> bytes:
     context = link.context
     body = b"\x0a\x10" + context.trace_id.to_bytes(16, "big")
     body += b"\x12\x08" + context.span_id.to_bytes(8, "big")
-    body += wire.attributes(b"\x22", link.attributes or {}) + _count(b"\x28", _dropped(link))
+    body += wire.attributes(b"\x22", _plain(link.attributes)) + _count(b"\x28", _dropped(link))
     return wire.message(b"\x6a", body + (b"\x35" + _flags(context)[2:]))
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.trace import TraceFlags
 
 from .. import guard
 from . import encode, record
+from .encode import Begun
 from .inflight import Entry
 from .writer import Pending
 
@@ -31,7 +33,7 @@ class RecorderProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         """Note the span that a request or task begins in this process, in case it is killed."""
         begins = span.parent is None or span.parent.is_remote
-        if begins and span.context is not None and span.context.trace_flags.sampled:
+        if begins and _is_sampled(span):
             entry = Entry()
             try:
                 self.begin(span, entry)
@@ -53,27 +55,33 @@ class RecorderProcessor(SpanProcessor):
             self._entries.pop(span.context.span_id, None)
 
     @guard.guarded("recorder.on_start")
-    def begin(self, span: ReadableSpan, entry: Entry) -> None:
-        """Note a span that begins in this process, in case it is killed; also an unsampled one."""
+    def begin(self, span: ReadableSpan, entry: Entry) -> Begun | None:
+        """Note a span that begins in this process, in case it is killed; also an unsampled one.
+
+        What is returned spares work at its end.
+        """
         try:
-            self._recorder.begin(self._record(span), entry)
+            begun = encode.begun(span)
+            self._recorder.begin(record.span(self._prefix(span), begun.body), entry)
         except BaseException:
             entry.end()
             raise
+        return begun
 
     @guard.guarded("recorder.on_end")
-    def end(self, span: ReadableSpan, pending: Pending) -> None:
+    def end(self, span: ReadableSpan, pending: Pending, begun: Begun | None = None) -> None:
         """Record an ended span, if it is sampled, once however often it is said."""
         try:
-            self._end(span, pending)
+            self._end(span, pending, begun)
         except BaseException:
             # A signal's handler may raise at any call, and nobody else ends this span.
-            self._end(span, pending)
+            self._end(span, pending, begun)
             raise
 
-    def _end(self, span: ReadableSpan, pending: Pending) -> None:
+    def _end(self, span: ReadableSpan, pending: Pending, begun: Begun | None) -> None:
         if _is_sampled(span):
-            pending.payload = pending.payload or self._record(span)
+            if not pending.payload:
+                pending.payload = record.span(self._prefix(span), encode.span(span, begun))
             self._recorder.put(pending)
         elif isinstance(pending.entry, Entry):
             self._recorder.give_up(pending.entry)
@@ -84,9 +92,6 @@ class RecorderProcessor(SpanProcessor):
     def force_flush(self, timeout_millis: int = 30000) -> bool:  # noqa: ARG002
         """True: what has ended is recorded."""
         return True
-
-    def _record(self, span: ReadableSpan) -> bytes:
-        return record.span(self._prefix(span), encode.span(span))
 
     def _prefix(self, span: ReadableSpan) -> bytes:
         resource, scope, is_sampled = span.resource, span.instrumentation_scope, _is_sampled(span)
@@ -104,4 +109,4 @@ class RecorderProcessor(SpanProcessor):
 
 def _is_sampled(span: ReadableSpan) -> bool:
     context = span.get_span_context()
-    return context is not None and context.trace_flags.sampled
+    return context is not None and bool(context.trace_flags & TraceFlags.SAMPLED)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _DOUBLE = struct.Struct("<d")
-_MOST_KEYS = 4096
+_MOST_KEPT = 2048
 _ONE_BYTE = 0x80  # lengths below take one byte
 _MASK = (1 << 64) - 1
 _INT64 = range(-(1 << 63), 1 << 63)
@@ -22,18 +22,22 @@ def _varint(number: int) -> bytes:
     return bytes(parts)
 
 
-_SMALL = [_varint(number) for number in range(1 << 11)]
+_MOST_SMALL = 1 << 11
+_SMALL = [_varint(number) for number in range(_MOST_SMALL)]
+_SMALL_INTEGER = [b"\x12%c\x18%b" % (len(each) + 1, each) for each in _SMALL]
+_MOST_SHORT = 126  # bytes of text whose lengths, and that of its AnyValue, take one byte
+_SHORT_TEXT = [bytes((0x12, size + 2, 0x0A, size)) for size in range(_MOST_SHORT)]
 
 
 def varint(number: int) -> bytes:
     """A number of at most 64 bits, not negative."""
-    return _SMALL[number] if number < len(_SMALL) else _varint(number)
+    return _SMALL[number] if number < _MOST_SMALL else _varint(number)
 
 
 def message(tag: bytes, body: bytes) -> bytes:
     """A field that holds a message, or text, or bytes."""
     size = len(body)
-    return tag + (_SMALL[size] if size < len(_SMALL) else _varint(size)) + body
+    return tag + (_SMALL[size] if size < _MOST_SMALL else _varint(size)) + body
 
 
 def text(tag: bytes, value: str) -> bytes:
@@ -41,40 +45,74 @@ def text(tag: bytes, value: str) -> bytes:
     return message(tag, value.encode(errors="replace"))
 
 
-class _Keys(dict[str, bytes]):
-    """Each attribute's name, encoded once; a program that makes up names can't fill the memory."""
+class Texts(dict[str, bytes]):
+    """Fields of short texts that come again and again, each encoded once.
 
-    def __missing__(self, key: str) -> bytes:
-        encoded = text(b"\x0a", key)
-        if len(self) < _MOST_KEYS:
-            self[key] = encoded
+    A program that makes up names can't fill the memory.
+    """
+
+    def __init__(self, tag: bytes) -> None:
+        self._tag = tag
+
+    def __missing__(self, value: str) -> bytes:
+        encoded = text(self._tag, value)
+        if len(encoded) < _ONE_BYTE:
+            _keep(self, value, encoded)
         return encoded
 
 
-_keys = _Keys()
+class _Pairs(dict[tuple[str, str], bytes]):
+    """The content of KeyValue messages, for values that are text, with their length."""
+
+    def __missing__(self, pair: tuple[str, str]) -> bytes:
+        encoded = message(b"", _keys[pair[0]] + _value(pair[1]))
+        if len(encoded) < _ONE_BYTE:
+            _keep(self, pair, encoded)
+        return encoded
+
+
+def _keep(found: dict[Any, bytes], key: Any, encoded: bytes) -> None:
+    # One that is full of what came once begins anew, and soon has again what comes often.
+    if len(found) >= _MOST_KEPT:
+        found.clear()
+    found[key] = encoded
+
+
+_keys = Texts(b"\x0a")
+_pairs = _Pairs()
 
 
 def attributes(tag: bytes, pairs: Mapping[str, Any]) -> bytes:
     """A field of a KeyValue for each attribute."""
     parts: list[bytes] = []
-    for key, value in pairs.items():
-        name, content = _keys[key], any_value(value)
-        size = len(content)
-        if size < _ONE_BYTE:
-            parts += (tag, varint(len(name) + size + 2), name, b"\x12", _SMALL[size], content)
+    for pair in pairs.items():
+        if type(pair[1]) is str:
+            parts += (tag, _pairs[pair])
         else:
-            body = name + message(b"\x12", content)
-            parts += (tag, varint(len(body)), body)
+            name, field = _keys[pair[0]], _value(pair[1])
+            size = len(name) + len(field)
+            parts += (tag, _SMALL[size] if size < _MOST_SMALL else _varint(size), name, field)
     return b"".join(parts)
+
+
+def _value(value: Any) -> bytes:
+    """A KeyValue's field of a value."""
+    kind = type(value)
+    if kind is str:
+        raw: bytes = value.encode("utf-8", "replace")
+        size = len(raw)
+        if size < _MOST_SHORT:
+            return _SHORT_TEXT[size] + raw
+    elif kind is int and 0 <= value < _MOST_SMALL:
+        return _SMALL_INTEGER[value]
+    return message(b"\x12", any_value(value))
 
 
 def any_value(value: Any) -> bytes:
     """An AnyValue: a value of none of OTLP's types, or a number too large for it, as text."""
     kind = type(value)
     if kind is str:
-        raw = value.encode(errors="replace")
-        size = len(raw)
-        return b"\x0a" + (_SMALL[size] if size < _ONE_BYTE else varint(size)) + raw
+        return text(b"\x0a", value)
     if kind is int:
         return _integer(value)
     if kind is bool:

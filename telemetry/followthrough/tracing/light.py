@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import sampling
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.span import TraceState
 
+from ..recorder.encode import Begun
 from ..recorder.inflight import Entry
 from ..recorder.processor import RecorderProcessor
 from ..recorder.writer import Pending
@@ -30,6 +31,7 @@ _DROP, _SAMPLE = sampling.Decision.DROP, sampling.Decision.RECORD_AND_SAMPLE
 _UNSET = Status()
 # Values of these types need no cleaning, but for a limit on the length of text.
 _CLEAN = frozenset({str, int, bool, float})
+_NAMES = frozenset({str})
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
 
     __slots__ = (
         "_attributes",
+        "_begun",
         "_context",
         "_dropped",
         "_dropped_events",
@@ -79,6 +82,8 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         self._dropped = self._dropped_events = self._dropped_links = 0
         self._status = _UNSET
         self._pending = Pending()
+        # Holds as long as nothing changes that was there when it began.
+        self._begun: Begun | None = None
         self._record_exception = self._set_status_on_exception = True
         self._start_time = time_ns() if start_time is None else start_time
         self._end_time: int | None = None
@@ -115,8 +120,24 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         return self._end_time is None
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        if self._end_time is None and self._takes_all(attributes):
+            self._attributes.update(attributes)
+            return
         for key, value in attributes.items():
             self.set_attribute(key if isinstance(key, str) or not key else str(key), value)
+
+    def _takes_all(self, attributes: Mapping[str, Any]) -> bool:
+        """Whether they can be kept as they are, and beside all there are."""
+        limits, own = self._limits, self._attributes
+        most = limits.max_span_attributes
+        return (
+            limits.max_span_attribute_length is None
+            and (most is None or len(own) + len(attributes) <= most)
+            and _CLEAN.issuperset(map(type, attributes.values()))
+            and _NAMES.issuperset(map(type, attributes))
+            and "" not in attributes
+            and own.keys().isdisjoint(attributes)
+        )
 
     def set_attribute(self, key: str, value: Any) -> None:
         if self._is_ended():
@@ -130,9 +151,11 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
             value = _clean_attribute_value(value, longest)
         # The SDK's order: the one set last is the last one, and the first one goes.
         if key in attributes:
-            del attributes[key]
+            self._begun = None
+            attributes.pop(key, None)
         elif len(attributes) == limits.max_span_attributes:
-            del attributes[next(iter(attributes))]
+            self._begun = None
+            attributes.pop(next(iter(attributes)), None)
             self._dropped += 1
         attributes[key] = value
 
@@ -154,7 +177,9 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
             return
         limits = self._limits
         link = Link(context, _bounded(limits.max_link_attributes, attributes, limits))
-        self._dropped_links += _append(self._links, link, limits.max_links)
+        if _append(self._links, link, limits.max_links):
+            self._begun = None
+            self._dropped_links += 1
 
     def update_name(self, name: str) -> None:
         if not self._is_ended():
@@ -195,7 +220,7 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
     def end(self, end_time: int | None = None) -> None:
         if not self._is_ended():
             self._end_time = time_ns() if end_time is None else end_time
-            self._processor.end(self, self._pending)
+            self._processor.end(self, self._pending, self._begun)
 
     def _is_ended(self) -> bool:
         if self._end_time is None:
@@ -288,7 +313,7 @@ class LightTracer:
         """The span, noted if it begins in this process."""
         if span._parent is None or span._parent.is_remote:
             entry = span._pending.entry = Entry()
-            self.processor.begin(span, entry)
+            span._begun = self.processor.begin(span, entry)
             return span if is_recording else UnsampledSpan(span)
         return span if is_recording else trace.NonRecordingSpan(span.get_span_context())
 

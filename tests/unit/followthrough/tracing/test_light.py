@@ -131,9 +131,12 @@ def test_it_is_told_as_the_sdk_would(
     )
     context = trace.set_span_in_context(NonRecordingSpan(parent)) if parent else None
     # First: the SDK changes the links that it is given.
-    light = after(light_of(provider), start, calls, context)
+    recorder = NoRecorder()
+    light = after(light_of(provider, recorder), start, calls, context)
     stock = after(provider.get_tracer("scope", "1", "schema"), start, calls, context)
     (expected,) = encode_spans([stock]).resource_spans[0].scope_spans[0].spans
+    # What was encoded as it began is used again.
+    assert Span.FromString(record.body(recorder.payload)[1]) == expected
     assert Span.FromString(encode.span(light)) == expected
     for name in ("name", "kind", "parent", "start_time", "end_time", "attributes", "resource"):
         assert getattr(light, name) == getattr(stock, name)
@@ -233,11 +236,11 @@ def test_one_that_is_ended_with_an_error_of_a_signal_is_still_recorded(
     span = get_tracer("a").start_span("x")
     real, calls = encode.span, []
 
-    def interrupted(of: Any) -> bytes:
-        calls.append(of)
+    def interrupted(*args: Any) -> bytes:
+        calls.append(args)
         if len(calls) == 1:
             raise KeyboardInterrupt
-        return real(of)
+        return real(*args)
 
     monkeypatch.setattr(encode, "span", interrupted)
     with pytest.raises(KeyboardInterrupt):
