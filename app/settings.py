@@ -350,6 +350,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     values, problems = kit.read(Settings, env)
     if not env.get("FOLLOWTHROUGH_STATE_DIR"):
         env["FOLLOWTHROUGH_STATE_DIR"] = str(values["state_dir"] / "telemetry")
+    # Whoever can reach the API could otherwise choose its traces' ids and have all of them kept.
+    if values["env"] == "production" and not env.get("FOLLOWTHROUGH_TRUST"):
+        env["FOLLOWTHROUGH_TRUST"] = "none"
     telemetry, wrong = kit.read(kit.Settings, env)
     settings = Settings(**values, telemetry=kit.Settings(**telemetry))
     contradictions = [*settings.telemetry.problems(), *settings.problems()]

@@ -110,6 +110,19 @@ def test_production_refuses_a_short_secret():
         settings.load({"APP_ENV": "production", "SECRET_KEY": "short"})
 
 
+@pytest.mark.parametrize(
+    ("environ", "trust"),
+    [
+        ({"APP_ENV": "production"}, ("none",)),
+        ({"APP_ENV": "production", "FOLLOWTHROUGH_TRUST": "10.0.0.0/8"}, ("10.0.0.0/8",)),
+        ({}, ("all",)),
+    ],
+)
+def test_production_continues_nobody_s_trace(environ: dict[str, str], trust: tuple[str, ...]):
+    loaded = settings.load({"SECRET_KEY": "long" * 8, **environ})
+    assert loaded.telemetry.trust == trust
+
+
 def test_production_redelivers_only_what_no_worker_can_hold_still():
     """Elsewhere, such as in tests, it may be shorter."""
     environ = {"APP_ENV": "production", "SECRET_KEY": "long" * 4}
