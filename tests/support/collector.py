@@ -16,6 +16,8 @@ class Collector:
     def __init__(self, port: int) -> None:
         self.spans: list[Any] = []
         self.services: set[str] = set()
+        # The service that a span came from, by the span's id.
+        self.origin: dict[bytes, str] = {}
         self.requests = 0
         # The ports that spans of a name came from: a connection each.
         self.ports: dict[str, set[int]] = {}
@@ -34,12 +36,12 @@ class Collector:
     def take(self, body: bytes, port: int) -> None:
         message = ExportTraceServiceRequest.FromString(body)
         for resource in message.resource_spans:
-            for attribute in resource.resource.attributes:
-                if attribute.key == "service.name":
-                    self.services.add(attribute.value.string_value)
+            service = _service(resource.resource)
+            self.services |= {service} - {""}
             for scope in resource.scope_spans:
                 self.spans.extend(scope.spans)
                 for span in scope.spans:
+                    self.origin[span.span_id] = service
                     self.ports.setdefault(span.name, set()).add(port)
 
     def _handler(collector) -> type[BaseHTTPRequestHandler]:  # noqa: N805
@@ -63,6 +65,11 @@ class Collector:
                 pass
 
         return Handler
+
+
+def _service(resource: Any) -> str:
+    found = [a.value.string_value for a in resource.attributes if a.key == "service.name"]
+    return found[-1] if found else ""
 
 
 @contextlib.contextmanager
