@@ -285,7 +285,7 @@ class LightTracer:
             span.set_attributes(attributes)
         for link in links or ():
             span.add_link(link.context, link.attributes)
-        return self._begun(span, is_recording=decision is not _DROP)
+        return self._noted(span, is_recording=decision is not _DROP)
 
     def _sampled(
         self,
@@ -309,7 +309,7 @@ class LightTracer:
         kept = attributes if result.decision is _DROP else result.attributes
         return result.decision, kept, result.trace_state
 
-    def _begun(self, span: LightSpan, *, is_recording: bool) -> trace.Span:
+    def _noted(self, span: LightSpan, *, is_recording: bool) -> trace.Span:
         """The span, noted if it begins in this process."""
         if span._parent is None or span._parent.is_remote:
             entry = span._pending.entry = Entry()
