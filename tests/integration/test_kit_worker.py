@@ -2,96 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from celery import Celery
-from prometheus_client.parser import text_string_to_metric_families
 
 from followthrough.metrics.exposition import expose
-from tests.support import Program, python, redis_server, running, wait_for
-from tests.support.collector import Collector, collector
+from tests.support import redis_server, running, wait_for
+from tests.support.collector import collector
+from tests.support.kit_worker import LOSING, TRACE, Worker, start
 
 pytestmark = pytest.mark.integration
-
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-HEADERS = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
-LOSING = 30.0
-
-
-class Worker:
-    """A worker with its broker, its collector and its state directory."""
-
-    def __init__(
-        self, program: Program, url: str, state: Path, spans: Collector | None = None
-    ) -> None:
-        self.program = program
-        self.client = Celery("client", broker=url, backend=url)
-        self.client.conf.broker_connection_retry_on_startup = True
-        self.state = state
-        self.spans = spans
-
-    def send(self, name: str, *args: Any, **options: Any) -> str:
-        return str(self.client.send_task(name, args, headers=HEADERS, **options).id)
-
-    def lines(self) -> list[dict[str, Any]]:
-        texts = self.program.output().splitlines()
-        return [json.loads(text) for text in texts if text.startswith("{") and text.endswith("}")]
-
-    def ends(self, task_id: str) -> list[dict[str, Any]]:
-        return [
-            line for line in self.lines() if line.get("task_id") == task_id and "outcome" in line
-        ]
-
-    def end(self, task_id: str, count: int = 1) -> dict[str, Any]:
-        """The last of exactly `count` terminal lines, once a later task has ended too."""
-        wait_for(lambda: len(self.ends(task_id)) >= count, f"end of {task_id}", LOSING)
-        after = self.send("kit.add", 1, 1)
-        wait_for(lambda: self.ends(after), "end of a later task", LOSING)
-        assert len(self.ends(task_id)) == count
-        return self.ends(task_id)[-1]
-
-    def counted(self, task: str) -> dict[tuple[str, str], float]:
-        found = {}
-        for family in text_string_to_metric_families(expose(self.state).decode()):
-            for sample in family.samples:
-                if sample.name == "celery_task_results_total" and sample.labels["task"] == task:
-                    key = sample.labels["outcome"], sample.labels["error_type"]
-                    found[key] = sample.value
-        return {key: value for key, value in found.items() if value}
-
-    def alerts(self, task_id: str) -> list[Any]:
-        """Alerts that wait or, once the agent is up, were delivered."""
-        files = (self.state / "alerts").rglob("msg_*.json")
-        return [a for a in map(_json, files) if a["task_id"] == task_id]
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-@contextlib.contextmanager
-def start(
-    folder: Path, url: str, endpoint: str, *options: str, **env: str
-) -> Iterator[tuple[Program, Path]]:
-    state = folder / "state"
-    argv = python("-m", "celery", "-A", "tests.support.kit_service:celery", "worker")
-    argv += ["-c", "2", "--without-gossip", "--without-mingle", "-l", "info", *options]
-    settings = {
-        "KIT_BROKER": url,
-        "FOLLOWTHROUGH_STATE_DIR": str(state),
-        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-        "FOLLOWTHROUGH_LOG_FORMAT": "json",
-        **env,
-    }
-    with running(argv, folder / "worker.log", settings) as program:
-        wait_for(lambda: "ready." in program.output(), "worker is ready", LOSING)
-        yield program, state
 
 
 @pytest.fixture(scope="module")
@@ -112,19 +35,10 @@ def test_success_is_one_line_one_count_and_one_span(worker: Worker) -> None:
     assert (line["task"], line["outcome"], line["service"]) == ("kit.add", "success", "kit")
     assert line["trace_id"] == TRACE
     assert 0 <= line["duration"] < 5
-    spans = wait_for(lambda: _spans(worker, task_id), "the task's span")
+    spans = wait_for(lambda: worker.spans_of(task_id), "the task's span")
     assert [span.name for span in spans] == ["run/kit.add"]
     assert spans[0].trace_id.hex() == TRACE
     assert spans[0].span_id.hex() == line["span_id"]
-
-
-def _spans(worker: Worker, task_id: str) -> list[Any]:
-    assert worker.spans is not None
-    return [
-        span
-        for span in list(worker.spans.spans)
-        if any(a.value.string_value == task_id for a in span.attributes)
-    ]
 
 
 def test_failure_is_one_line_with_its_traceback_one_count_and_one_alert(worker: Worker) -> None:
@@ -270,8 +184,8 @@ def test_other_pools_tell_each_end_once(tmp_path: Path, pool: str) -> None:
         ]:
             task_id = other.send(task, *((1, 2) if task == "kit.add" else ()))
             assert other.end(task_id)["event"] == event
-            wait_for(lambda task_id=task_id: _spans(other, task_id), "the task's span")
-            assert len(_spans(other, task_id)) == 1
+            wait_for(lambda task_id=task_id: other.spans_of(task_id), "the task's span")
+            assert len(other.spans_of(task_id)) == 1
         assert other.counted("kit.fail") == {("failure", "ValueError"): 1}
         assert program.stop() == 0
         assert "telemetry.error" not in program.output()
@@ -313,6 +227,6 @@ def test_a_worker_under_the_launcher_is_told_without_a_line_of_code(tmp_path: Pa
             task_id = host.send("host.fail")
             assert host.end(task_id)["event"] == "task.failed"
             assert host.counted("host.fail") == {("failure", "ValueError"): 1}
-            wait_for(lambda: _spans(host, task_id), "the task's span")
-            assert len(_spans(host, task_id)) == 1
+            wait_for(lambda: host.spans_of(task_id), "the task's span")
+            assert len(host.spans_of(task_id)) == 1
             assert spans.services == {"host"}
