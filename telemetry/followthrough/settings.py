@@ -178,6 +178,11 @@ class Settings:
         (),
         "Task name patterns (as in tasks.pay*) whose failure alerts, beside critical=True.",
     )
+    poison_after: int = setting(
+        "FOLLOWTHROUGH_POISON_AFTER",
+        3,
+        "Deaths of its process after which a task is put into quarantine; 0: never.",
+    )
     notifiers: tuple[str, ...] = setting(
         "FOLLOWTHROUGH_ALERT_NOTIFIERS", ("log",), "Notifiers that deliver alerts: log, webhook."
     )

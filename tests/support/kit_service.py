@@ -107,6 +107,37 @@ def hard() -> None:
         never.wait(0.2)
 
 
+@celery.task(name="kit.memory", acks_late=True)
+def memory() -> None:
+    raise MemoryError("too much")
+
+
+@celery.task(
+    name="kit.poison",
+    critical=True,
+    acks_late=True,
+    reject_on_worker_lost=True,
+)
+def poison() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@celery.task(
+    name="kit.venom",
+    acks_late=True,
+    retry_on_worker_lost=True,
+    default_retry_delay=0,
+    max_retries=9,
+)
+def venom() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@celery.task(name="kit.wait_late", acks_late=True)
+def wait_late() -> None:
+    never.wait(60)
+
+
 @celery.task(name="kit.wait")
 def wait() -> None:
     never.wait(60)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import critical, execute, noise, publish, supervise
+from . import aside, critical, execute, noise, poison, publish, supervise
 from .signals import disconnect
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ def instrument(settings: Settings) -> None:
     from opentelemetry.instrumentation.celery import CeleryInstrumentor  # noqa: PLC0415
 
     critical.use(settings.critical_tasks)
+    aside.use(settings.state_dir)
+    poison.use(settings.poison_after)
     # Ours speak while the task's span is current: after its start, before its end.
     execute.connect_end()
     if not CeleryInstrumentor().is_instrumented_by_opentelemetry:

@@ -1,36 +1,51 @@
-"""The worker's main process: what ended a task whose own process couldn't say."""
+"""The worker's main process: what ended a task whose own process couldn't say, told once."""
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 from weakref import WeakValueDictionary
 
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
-from celery import signals
-from celery.exceptions import Reject
+from celery import Task, signals
+from celery.exceptions import Reject, WorkerShutdown
 
 from .. import metrics, names, tell, tracing
 from ..guard import guarded
 from ..outcome import Outcome, decide
-from . import critical, lost, noise
+from . import critical, noise, unrun
+from .broker import system
 from .carrier import trace_ids
 from .execute import is_running
+from .poison import Poisoned, poisoned
 from .signals import connect as connect_signal
 
 CHILD_EXIT_SECONDS = 1.0
 # Billiard gives a lost process's results ten seconds to arrive, and looks every second.
 LOST_SECONDS = 12.0
-REMEMBERED = 1000
+STOCK = "celery.worker.request:Request"
+OURS = "followthrough.celery.request:Request"
 
 # What this worker has received and not yet forgotten, for start times and trace ids.
 _received: WeakValueDictionary[str, Any] = WeakValueDictionary()
-_timed_out: dict[str, float] = {}
-_revoked: dict[str, float] = {}
+
+
+class Speaking:
+    """The request that Celery is telling something of, in signals that name only a task's id."""
+
+    request: Any = None
+
+
+class _Main:
+    app: Any = None
 
 
 def connect() -> None:
     """Listen in the worker's main process and to the ends of its pool processes."""
+    # A path, so that only a worker imports Celery's worker.
+    Task.Request = OURS
+    connect_signal(signals.worker_init, on_worker_init)
     connect_signal(signals.task_received, on_received)
     connect_signal(signals.task_failure, on_failure)
     connect_signal(signals.task_retry, on_retry)
@@ -41,16 +56,30 @@ def connect() -> None:
     connect_signal(signals.worker_process_init, on_child_start)
     connect_signal(signals.worker_process_shutdown, on_child_exit)
     connect_signal(signals.setup_logging, on_setup_logging)
-    lost.connect(on_lost)
 
 
 def disconnect() -> None:
     """Undo the part of `connect` that isn't a signal."""
-    lost.disconnect()
+    if unreadable := sys.modules.get(f"{__package__}.unreadable"):
+        unreadable.disconnect()
+    if Task.Request == OURS:
+        Task.Request = STOCK
+
+
+def on_worker_init(sender: Any, **_: Any) -> None:
+    from . import request, unreadable  # noqa: PLC0415  they import Celery's worker
+
+    _Main.app = sender.app
+    request.see_all(sender.app)
+    unreadable.connect()
 
 
 def on_received(request: Any, **_: Any) -> None:
     _received[request.id] = request
+
+
+def on_accepted(request: Any) -> None:
+    """A process has begun to run a task."""
 
 
 def on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
@@ -58,35 +87,39 @@ def on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) ->
     if is_running(task_id) or isinstance(exception, Reject):
         return
     noise.mark(exception)
-    if isinstance(exception, TimeLimitExceeded) and _told_before(task_id, exception):
-        return
-    _tell("FAILURE", exception, name=sender.name, task_id=task_id, task=sender)
-
-
-def _told_before(task_id: str, exception: TimeLimitExceeded) -> bool:
-    # Celery says it twice; a second run of the task can't time out before its limit has passed.
-    limit = float(exception.args[0] or 0.0) if exception.args else 0.0
-    now = time.monotonic()
-    last = _timed_out.get(task_id)
-    _remember(_timed_out, task_id, now)
-    return last is not None and now - last < limit
+    said = "quarantined" if isinstance(exception, Poisoned) else "FAILURE"
+    _tell(said, exception, name=sender.name, task_id=task_id, task=sender)
 
 
 def on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
-    # Where the main process itself sends a task again: its process was lost, or a cold stop.
+    # Where the main process itself sends a task again: its process was lost.
     if not is_running(request.id):
         _tell("RETRY", reason, name=sender.name, task_id=request.id, task=sender)
 
 
-def on_lost(request: Any, error: BaseException) -> None:
-    """Tell a task that was put back in its queue when its process was lost."""
-    _tell(
-        "REJECTED",
-        Reject(error, requeue=True),
-        name=request.name,
-        task_id=request.id,
-        task=request.task,
-    )
+@guarded("celery.task_lost")
+def on_lost(request: Any, error: BaseException) -> BaseException | None:
+    """The process of a task is gone: with what it fails instead, if it did so too often."""
+    return poisoned(request, error)
+
+
+@guarded("celery.task_requeued")
+def on_requeued(request: Any, error: BaseException) -> None:
+    """A task was put back in its queue since its process is gone."""
+    _tell_of(request, "REJECTED", Reject(error, requeue=True))
+
+
+@guarded("celery.task_cancelled")
+def on_cancelled(request: Any) -> None:
+    """A task is about to be taken from its process: the worker stops, or has lost its broker.
+
+    Celery calls that a retry where the message was acknowledged before, but nobody sends it again.
+    """
+    error = WorkerShutdown("the worker stopped, or lost its broker, while the task ran")
+    if request.task.acks_late and not request.acknowledged:
+        _tell_of(request, "REJECTED", Reject(error, requeue=True))
+    else:
+        _tell_of(request, None, error)
 
 
 def on_revoked(
@@ -97,16 +130,13 @@ def on_revoked(
     expired: bool = False,
     **_: Any,
 ) -> None:
-    if request.id in _revoked:
-        return
-    _remember(_revoked, request.id, time.monotonic())
     _tell(
         "REVOKED",
         Terminated(f"signal {signum}") if terminated else None,
         name=sender.name,
         task_id=request.id,
         task=sender,
-        carrier=vars(request),
+        headers=vars(request),
         expired=expired,
         terminated=terminated,
     )
@@ -119,11 +149,16 @@ def on_unknown(name: str, id: str, message: Any = None, **_: Any) -> None:  # no
         name=name,
         task_id=id,
         label=names.UNKNOWN_TASK,
-        carrier=_headers(message),
+        headers=_headers(message),
+        message=message,
     )
 
 
 def on_rejected(message: Any = None, exc: BaseException | None = None, **_: Any) -> None:
+    unreadable = sys.modules.get(f"{__package__}.unreadable")
+    if unreadable is not None and unreadable.is_on():
+        # It was put into quarantine, and told with that.
+        return
     headers = _headers(message)
     _tell(
         "task_rejected",
@@ -131,7 +166,8 @@ def on_rejected(message: Any = None, exc: BaseException | None = None, **_: Any)
         name=str(headers.get("task", names.UNKNOWN_TASK)),
         task_id=str(headers.get("id", "")),
         label=names.UNKNOWN_TASK,
-        carrier=headers,
+        headers=headers,
+        message=message,
     )
 
 
@@ -152,24 +188,48 @@ def on_setup_logging(**_: Any) -> None:
     """Keep the log chain as it is: Celery replaces it where nobody listens to this signal."""
 
 
+def _tell_of(request: Any, said: str | None, cause: Any) -> None:
+    _tell(said, cause, name=request.name, task_id=request.id, task=request.task, request=request)
+
+
 def _tell(
-    said: str,
+    said: str | None,
     cause: Any,
     *,
+    name: str,
+    task_id: str,
+    task: Any = None,
+    request: Any = None,
+    headers: dict[str, Any] | None = None,
+    message: Any = None,
     expired: bool = False,
     terminated: bool = False,
-    task: Any = None,
-    **fields: Any,
+    label: str | None = None,
 ) -> None:
-    carrier = fields.pop("carrier", None)
-    request = _received.get(fields["task_id"])
-    if carrier is None:
-        carrier = request.request_dict if request else {}
-    fields |= trace_ids(carrier)
+    request = request or Speaking.request or (_received.get(task_id) if message is None else None)
+    if not _is_first(request):
+        return
+    headers = headers or getattr(request, "request_dict", {})
     outcome = decide(said, cause, by="main", expired=expired, terminated=terminated)
-    _note_cause(request, cause, outcome)
-    is_critical = critical.is_critical(fields["name"], task)
-    tell.task(outcome, seconds=_run_time(request), critical=is_critical, **fields)
+    fields: dict[str, Any] = {"name": name, "task_id": task_id, "label": label}
+    fields["critical"] = critical.is_critical(name, task)
+    started = getattr(request, "time_start", None)
+    if started:
+        _note_cause(request, cause, outcome)
+        fields |= trace_ids(headers)
+        tell.task(outcome, seconds=max(0.0, time.time() - started), **fields)
+    else:
+        fields |= {"queue": _queue(request or message), "system": system(_Main.app)}
+        unrun.told(outcome, headers=headers, **fields)
+
+
+def _is_first(request: Any) -> bool:
+    """Whether nothing was told of a request yet: Celery says some ends twice."""
+    if request is None:
+        return True
+    is_told = vars(request).get("followthrough_told", False)
+    request.followthrough_told = True
+    return not is_told
 
 
 @guarded("celery.note_cause")
@@ -177,21 +237,16 @@ def _note_cause(request: Any, cause: Any, outcome: Outcome) -> None:
     # In these cases the task's own process is gone, or about to be, and can't end its span.
     error = getattr(cause, "reason", None) or getattr(cause, "exc", None) or cause
     pid = getattr(request, "worker_pid", None)
-    if pid and isinstance(error, (Terminated, TimeLimitExceeded, WorkerLostError)):
+    ends = (Poisoned, Terminated, TimeLimitExceeded, WorkerLostError, WorkerShutdown)
+    if pid and isinstance(error, ends):
         tracing.note_cause(pid, outcome.error_type, outcome.message)
 
 
-def _run_time(request: Any) -> float | None:
-    started = getattr(request, "time_start", None)
-    return max(0.0, time.time() - started) if started else None
+def _queue(message: Any) -> str:
+    info = getattr(message, "delivery_info", None) or {}
+    return str(info.get("routing_key") or "")
 
 
 def _headers(message: Any) -> dict[str, Any]:
     headers = getattr(message, "headers", None)
     return headers if isinstance(headers, dict) else {}
-
-
-def _remember(told: dict[str, float], task_id: str, now: float) -> None:
-    told[task_id] = now
-    if len(told) > REMEMBERED:
-        told.pop(next(iter(told)))

@@ -18,6 +18,7 @@ __all__ = [
     "count_dropped_alert",
     "count_error",
     "count_published",
+    "count_quarantine_dropped",
     "observe_request",
     "observe_task",
     "use",
@@ -60,6 +61,12 @@ def announce(tasks: Iterable[str]) -> None:
 def count_dropped_alert(reason: DropReason) -> None:
     """Count one alert that nobody will be told: the spool was full, or the disk took no file."""
     catalogue.alerts_dropped.labels(reason).inc()
+
+
+def count_quarantine_dropped(number: int) -> None:
+    """Count messages that were removed from quarantine to make room for a newer one."""
+    if number:
+        catalogue.quarantine_dropped.labels("full").inc(number)
 
 
 def count_error(where: str) -> None:

@@ -37,6 +37,12 @@ alerts_dropped = Counter(
     ("reason",),
     registry=None,
 )
+quarantine_dropped = Counter(
+    "celery_quarantine_dropped_total",
+    "Messages removed from quarantine, unlooked at, to make room for newer ones.",
+    ("reason",),
+    registry=None,
+)
 telemetry_errors = Counter(
     "telemetry_errors_total",
     "Errors inside telemetry that were kept from the host.",

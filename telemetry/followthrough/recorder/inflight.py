@@ -210,6 +210,18 @@ def note_cause(directory: Path, pid: int, cause: Cause) -> None:
                 _note_in(path, pid, note)
 
 
+def find(directory: Path, pid: int, text: bytes) -> bytes | None:
+    """A process's record under way in which a text stands, whether it is dead or alive."""
+    for pattern in (SUFFIX, LEFT):
+        for path in directory.glob(f"*{pattern}"):
+            with suppress(OSError):
+                raw = path.read_bytes()
+                if _is_table(raw) and _START.unpack_from(raw)[1] == pid:
+                    records = (_record(raw, number) for number in range(ENTRIES))
+                    return next((each for each in records if each and text in each), None)
+    return None
+
+
 def _note_in(path: Path, pid: int, note: bytes) -> None:
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:

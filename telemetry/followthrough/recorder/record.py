@@ -35,6 +35,15 @@ def body(record: bytes) -> tuple[bytes, bytes]:
     return prefix(resource, scope, kind), field[at + 1 :]
 
 
+def ids(record: bytes) -> tuple[str, str]:
+    """The trace id and the span id of a span's record, in hex; ValueError if it is none."""
+    _, span = body(record)
+    # Our encoders write them first: fields 1 and 2 of the Span message.
+    if span[:2] != b"\x0a\x10" or span[18:20] != b"\x12\x08":
+        raise ValueError("a span that does not begin with its ids")
+    return span[2:18].hex(), span[20:28].hex()
+
+
 def is_span(record: bytes) -> bool:
     """Whether `split` takes it."""
     return record[:1] == SPAN and _is_whole(record)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from .provider import configure, finish, is_watched, note_cause
+from .provider import configure, finish, is_watched, note_cause, under_way
 from .tracer import describe, get_tracer
 
-__all__ = ["configure", "describe", "finish", "get_tracer", "is_watched", "note_cause"]
+__all__ = [
+    "configure",
+    "describe",
+    "finish",
+    "get_tracer",
+    "is_watched",
+    "note_cause",
+    "under_way",
+]

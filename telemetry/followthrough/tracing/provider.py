@@ -116,6 +116,19 @@ def note_cause(pid: int, error_type: str, message: str) -> None:
         inflight.note_cause(_Current.rings, pid, inflight.Cause(error_type, message))
 
 
+def under_way(pid: int, task_id: str) -> str:
+    """The traceparent of the span of a task that a process runs or ran as it was lost, or empty."""
+    if _Current.rings is None or not pid:
+        return ""
+    from ..recorder import inflight, record  # noqa: PLC0415
+
+    found = inflight.find(_Current.rings, pid, task_id.encode())
+    if found is None:
+        return ""
+    trace_id, span_id = record.ids(found)
+    return f"00-{trace_id}-{span_id}-{'01' if record.is_span(found) else '00'}"
+
+
 def finish(seconds: float) -> None:
     """Send what is queued, waiting at most `seconds`; spans that end later are dropped."""
     end = getattr(_Current.processor, "finish", None)

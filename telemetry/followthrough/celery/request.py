@@ -1,0 +1,139 @@
+"""Celery's Request, which knows in the worker's main process what becomes of a task, with ours.
+
+Celery takes a task's class of requests from the task; ours is put before it there, so only methods
+are overridden that Celery calls on whatever class it finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import Token
+from typing import Any
+
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from billiard.exceptions import WorkerLostError
+from celery import Celery
+from celery.worker import request as stock
+from kombu.utils.imports import symbol_by_name
+from opentelemetry import context
+
+from ..guard import guarded
+from . import noise, supervise
+from .carrier import trace_context
+from .supervise import Speaking
+
+_Memory = type("MemoryError", (Exception,), {"__doc__": "A task's own, as Celery can take it."})
+
+
+class Hooks:
+    """Comes before a class of requests."""
+
+    def on_accepted(self: Any, pid: int, time_accepted: float) -> None:
+        super().on_accepted(pid, time_accepted)  # type: ignore[misc]
+        supervise.on_accepted(self)
+
+    def revoked(self: Any) -> Any:
+        # For each task, so without the cost of a context manager.
+        Speaking.request = self
+        try:
+            return super().revoked()  # type: ignore[misc]
+        finally:
+            Speaking.request = None
+
+    def terminate(self: Any, *args: Any, **kwargs: Any) -> None:
+        with _speaking(self):
+            super().terminate(*args, **kwargs)  # type: ignore[misc]
+
+    def cancel(self: Any, *args: Any, **kwargs: Any) -> None:
+        if self.time_start:
+            # First: Celery calls it a retry, and nobody sends the task again.
+            supervise.on_cancelled(self)
+        with _speaking(self):
+            super().cancel(*args, **kwargs)  # type: ignore[misc]
+
+    def on_timeout(self: Any, soft: bool, timeout: float) -> None:
+        with _speaking(self):
+            super().on_timeout(soft, timeout)  # type: ignore[misc]
+
+    def on_failure(self: Any, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        lost = _lost(self, exc_info)
+        # Celery would raise a MemoryError on, and with it end the worker's main process.
+        instead = supervise.on_lost(self, lost) if lost else _harmless(exc_info)
+        with _speaking(self), _in_its_trace(self):
+            info = exc_info if instead is None else _info(instead)
+            result = super().on_failure(info, *args, **kwargs)  # type: ignore[misc]
+        if lost and instead is None and self.__dict__.get("has_gone_back"):
+            supervise.on_requeued(self, lost)
+        return result
+
+    def reject(self: Any, requeue: bool = False) -> None:
+        self.has_gone_back = requeue and not self.acknowledged
+        super().reject(requeue=requeue)  # type: ignore[misc]
+
+
+class Request(Hooks, stock.Request):
+    """For all tasks that name no class of their own."""
+
+
+def see_all(app: Celery) -> None:
+    """Put ours before the classes that tasks of the app name themselves."""
+    for task in app.tasks.values():
+        found = symbol_by_name(task.Request)
+        if not issubclass(found, Hooks):
+            task.Request = type(found.__name__, (Hooks, found), {})
+
+
+@contextlib.contextmanager
+def _speaking(request: Any) -> Iterator[None]:
+    before, Speaking.request = Speaking.request, request
+    try:
+        yield
+    finally:
+        Speaking.request = before
+
+
+@contextlib.contextmanager
+def _in_its_trace(request: Any) -> Iterator[None]:
+    # What Celery publishes meanwhile, a retry or an errback, belongs to the task's trace.
+    token = _attach(request)
+    try:
+        yield
+    finally:
+        if token is not None:
+            context.detach(token)
+
+
+@guarded("celery.attach")
+def _attach(request: Any) -> Token[context.Context]:
+    return context.attach(trace_context(request.request_dict))
+
+
+@guarded("celery.worker_lost")
+def _lost(request: Any, info: Any) -> BaseException | None:
+    """The error, if the process of a request is gone and nobody meant it to be."""
+    error = _error(info)
+    if isinstance(error, WorkerLostError):
+        noise.mark(error)
+        return error
+    if not isinstance(error, SystemExit) or request._already_revoked or request._already_cancelled:  # noqa: SLF001
+        return None
+    return WorkerLostError(f"Worker exited prematurely: exitcode {error.code}.")
+
+
+def _error(info: Any) -> Any:
+    error = info.exception
+    return error.exc if isinstance(error, ExceptionWithTraceback) else error
+
+
+def _harmless(info: Any) -> BaseException | None:
+    error = _error(info)
+    return _Memory(str(error)) if isinstance(error, MemoryError) else None
+
+
+def _info(error: BaseException) -> ExceptionInfo:
+    noise.mark(error)
+    try:
+        raise error
+    except type(error):
+        return ExceptionInfo()
