@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo test test-unit test-stack test-browser test-wheel lint format lock bench bench-peers clean
+.PHONY: help setup setup-dev run demo test test-unit test-stack test-browser test-upstream test-wheel lint format lock bench bench-peers clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -43,7 +43,7 @@ demo: setup ## Try every route of the service that `make run` runs
 	@$(BIN)/python -m app demo
 
 test: setup-dev ## Set up and pass the tests, with a real Redis and real workers
-	@$(PYTEST) -q -n 4 --dist loadfile -m "not stack and not browser and not wheel"
+	@$(PYTEST) -q -n 4 --dist loadfile -m "not stack and not browser and not wheel and not upstream"
 
 test-unit: setup-dev ## The fast tests alone
 	@$(PYTEST) -q -n 4 tests/unit
@@ -53,6 +53,9 @@ test-stack: setup-dev ## Tests with the real Collector, Jaeger and Prometheus (b
 
 test-browser: setup-dev ## The pages in a real Chromium
 	@$(PYTEST) -m browser
+
+test-upstream: setup-dev ## OpenTelemetry's own tests of its instrumentations, with the kit's
+	@$(PYTEST) -m upstream
 
 test-wheel: setup-dev ## The kit's wheel in a project of its own
 	@$(PYTEST) -m wheel

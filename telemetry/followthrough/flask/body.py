@@ -23,8 +23,7 @@ class Body:
 
     def __next__(self) -> bytes:
         request = self._request
-        if request.ended:
-            return self._next()
+        # Also after the last byte: what an iterator of others attaches, it detaches as it ends.
         request.enter()
         try:
             chunk = self._next()

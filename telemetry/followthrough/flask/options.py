@@ -34,12 +34,17 @@ class Options:
     tracer: trace.Tracer
     meters: Meters | None
     excluded: ExcludeList | None
-    headers: Headers
+    captured: Mapping[str, Iterable[str] | None]
     trusts: trust.Predicate
     kept_baggage: Container[str]
     comments: Mapping[str, bool] | None
     request_hook: Hook | None
     response_hook: Hook | None
+
+    @functools.cached_property
+    def headers(self) -> Headers:
+        """The headers that are kept; the standard variables are read at the first request."""
+        return captured(**self.captured)
 
     def is_excluded(self, environ: Mapping[str, Any]) -> bool:
         """Whether this request is not to be told."""
@@ -106,11 +111,11 @@ def options(
         tracer=_tracer(tracer_provider),
         meters=_meters(meter_provider),
         excluded=_excluded(excluded_urls),
-        headers=captured(
-            http_capture_headers_server_request,
-            http_capture_headers_server_response,
-            http_capture_headers_sanitize_fields,
-        ),
+        captured={
+            "request": http_capture_headers_server_request,
+            "response": http_capture_headers_server_response,
+            "sanitized": http_capture_headers_sanitize_fields,
+        },
         trusts=trusts or _trusts(settings.trust, settings.trust_key, settings.proxies),
         kept_baggage=frozenset(settings.baggage),
         comments=(commenter_options or {}) if enable_commenter else None,

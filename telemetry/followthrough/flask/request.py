@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import context, trace
+from opentelemetry import trace
+from opentelemetry.context import Context, attach, detach, get_current, set_value
 from opentelemetry.instrumentation.propagators import get_global_response_propagator
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.instrumentation.wsgi import default_response_propagation_setter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 
 from .. import guard, logs, names, redact, tell, tracing
 from ..outcome import RequestOutcome, decide_request
@@ -67,8 +68,8 @@ class Request:
         self._attributes[names.HTTP_REQUEST_ID] = self.request_id
         self.span, self.context = self._begun()
 
-    def _begun(self) -> tuple[trace.Span, context.Context]:
-        base = context.get_current()
+    def _begun(self) -> tuple[trace.Span, Context]:
+        base = get_current()
         # A framework around this one has a span for the request already.
         inside = trace.get_current_span(base).get_span_context().is_valid
         kind = SpanKind.INTERNAL if inside else SpanKind.SERVER
@@ -82,9 +83,9 @@ class Request:
             self._attributes,
             came.links,
         )
-        return span, trace.set_span_in_context(span, came.context)
+        return span, set_span_in_context(span, came.context)
 
-    def _received(self, base: context.Context) -> propagation.Received:
+    def _received(self, base: Context) -> propagation.Received:
         headers = propagation.from_environ(self.environ)
         if not headers:
             return propagation.Received(base, ())
@@ -97,12 +98,12 @@ class Request:
 
     def enter(self) -> None:
         """Make its span the current one, and its lines carry its id."""
-        self._token = context.attach(self.context)
+        self._token = attach(self.context)
         self._bound = logs.bind(request_id=self.request_id)
 
     def leave(self) -> None:
         """Undo `enter`, in the same context."""
-        context.detach(self._token)
+        detach(self._token)
         logs.unbind(self._bound)
 
     def matched(self, request: FlaskRequest) -> None:
@@ -116,8 +117,8 @@ class Request:
             name = attributes.span_name(self.method, self.route)
             tracing.describe(span, name, found)
         if self.options.comments is not None:
-            self.context = context.set_value(_COMMENTS, self.options.comment(request), self.context)
-            context.attach(self.context)
+            self.context = set_value(_COMMENTS, self.options.comment(request), self.context)
+            attach(self.context)
         if self.options.headers.request and _is_server(span):
             span.set_attributes(self.options.headers.of_request(self.environ))
         if self.options.request_hook is not None:
@@ -189,13 +190,16 @@ class Request:
             self.span.end()
 
     def _describe(self, decided: RequestOutcome, cause: BaseException | None) -> None:
-        span, found = self.span, self._attributes
+        span = self.span
+        found: dict[str, Any] = {}
         if decided.status:
             found[names.HTTP_STATUS] = decided.status
-            span.set_attribute(names.HTTP_STATUS, decided.status)
         if decided.error_type:
             found[names.ERROR_TYPE] = decided.error_type
-            span.set_attribute(names.ERROR_TYPE, decided.error_type)
+        self._attributes |= found
+        if not span.is_recording():
+            return
+        span.set_attributes(found)
         if decided.is_error:
             if cause is not None:
                 span.record_exception(cause)
