@@ -19,7 +19,8 @@ from opentelemetry.instrumentation.propagators import (
 from .. import recorder
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
     from ..recorder.logs import LogRecorder
     from ..recorder.recorder import Recorder
@@ -44,15 +45,26 @@ def configure(service: str, settings: Settings) -> None:
         trace.get_tracer_provider(), trace.ProxyTracerProvider
     ):
         return
-    from .sdk import Provider  # noqa: PLC0415  nothing of the SDK where tracing is off
-
-    provider = Provider(service)
+    provider = _provider(service)
     for name in dict.fromkeys(settings.traces_exporters):
         if processor := _processor(name, settings):
             provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
     if get_global_response_propagator() is None:
         set_global_response_propagator(TraceResponsePropagator())
+
+
+def _provider(service: str) -> TracerProvider:
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+
+    # Its own exit handler may wait 30 seconds.
+    return TracerProvider(resource=_resource(service), shutdown_on_exit=False)
+
+
+def _resource(service: str) -> Resource:
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+
+    return Resource.create({"service.name": service})
 
 
 def _processor(exporter: str, settings: Settings) -> SpanProcessor | None:
@@ -100,11 +112,10 @@ def log_recorder(service: str, settings: Settings) -> LogRecorder | None:
     None where processes can't share files, which is logged.
     """
     from ..recorder.logs import LogRecorder  # noqa: PLC0415
-    from .sdk import resource  # noqa: PLC0415
 
     if _Current.recorder is None and not _can_record(settings, "log records are not sent"):
         return None
-    own = functools.cache(lambda: resource(service))
+    own = functools.cache(lambda: _resource(service))
     return LogRecorder(
         _shared(settings),
         lambda: getattr(trace.get_tracer_provider(), "resource", None) or own(),
