@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -24,7 +25,11 @@ UNKNOWN = Cause("ProcessLost", "The process ended before the span did.")
 class Finisher:
     """Looks for processes that are gone, and records the ends of their spans in its own ring."""
 
-    def __init__(self, state_dir: Path, capacity: int) -> None:
+    def __init__(
+        self, state_dir: Path, capacity: int, before: Callable[[], None] = lambda: None
+    ) -> None:
+        # Notes what others know of processes that are gone.
+        self._before = before
         self._slots = state_dir / "slots"
         self._folder = folder(state_dir)
         self._recorder = Recorder(state_dir, capacity)
@@ -39,6 +44,7 @@ class Finisher:
 
     def look(self) -> None:
         """Take over what the dead have left, and end what has waited for its cause."""
+        self._before()
         for path in self._folder.glob(f"*{inflight.SUFFIX}"):
             self._take_over(path)
         for path in self._folder.glob(f"*{inflight.LEFT}"):
@@ -70,4 +76,4 @@ def finished(begun: bytes, left: Left) -> bytes:
     """The record of a span that its process could not end."""
     cause = left.cause or UNKNOWN
     prefix, body = record.body(begun)
-    return record.whole(prefix, encode.ended(body, left.since, cause.error_type, cause.message))
+    return record.span(prefix, encode.ended(body, left.since, cause.error_type, cause.message))

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from .. import slots
-from ..recorder import inflight, ring
+from ..recorder import held, inflight, ring
 from ..recorder.recorder import SUFFIX, folder
 from ..settings import Settings
 from .lock import Lock
@@ -56,9 +56,13 @@ class Watch:
             idle = time.monotonic() - self._since
             if is_anybody_there(self._state_dir / "slots"):
                 self._since = time.monotonic()
-            elif idle > GIVE_UP or (idle > LONG_ENOUGH and _is_all_sent(folder(self._state_dir))):
+            elif idle > GIVE_UP or (idle > LONG_ENOUGH and self._is_done()):
                 self._end()
                 return
+
+    def _is_done(self) -> bool:
+        is_held = any(held.folder(self._state_dir).glob("*"))
+        return not is_held and _is_all_sent(folder(self._state_dir))
 
 
 def keep_short(path: Path) -> None:

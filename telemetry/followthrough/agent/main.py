@@ -16,11 +16,13 @@ import structlog
 from .. import logs
 from ..alerts.build import build
 from ..alerts.dispatcher import Dispatcher
+from ..recorder.recorder import folder
 from ..settings import Settings, SettingsError
 from . import idle
 from .finisher import Finisher
 from .lock import Lock, Taken
 from .metrics import Metrics
+from .restorer import Restorer
 from .server import Port, PortError, Server
 from .shipper import DRAIN_SECONDS, Shipper
 
@@ -74,7 +76,9 @@ def _serve(settings: Settings, lock: Lock, *, until_idle: bool) -> int:
         server = Server(ports, tolerant=until_idle)
         shipper = _shipper(settings, sender, lock)
         stack.enter_context(_running("spans", shipper.run, stop, DRAIN_SECONDS + STOP_SECONDS))
-        finisher = Finisher(settings.state_dir, settings.ring_bytes)
+        restorer = Restorer(settings.state_dir, folder(settings.state_dir), settings.poison_after)
+        stack.enter_context(_running("held", restorer.run, stop))
+        finisher = Finisher(settings.state_dir, settings.ring_bytes, restorer.claim)
         stack.enter_context(_running("unfinished", finisher.run, stop))
         stack.enter_context(_running("alerts", dispatcher.run, stop))
         if until_idle:

@@ -39,6 +39,7 @@ class Speaking:
 
 class _Main:
     app: Any = None
+    holding: Any = None
 
 
 def connect() -> None:
@@ -53,6 +54,7 @@ def connect() -> None:
     connect_signal(signals.task_unknown, on_unknown)
     connect_signal(signals.task_rejected, on_rejected)
     connect_signal(signals.worker_ready, on_ready)
+    connect_signal(signals.worker_shutdown, on_shutdown)
     connect_signal(signals.worker_process_init, on_child_start)
     connect_signal(signals.worker_process_shutdown, on_child_exit)
     connect_signal(signals.setup_logging, on_setup_logging)
@@ -60,26 +62,32 @@ def connect() -> None:
 
 def disconnect() -> None:
     """Undo the part of `connect` that isn't a signal."""
-    if unreadable := sys.modules.get(f"{__package__}.unreadable"):
-        unreadable.disconnect()
+    for name in ("unreadable", "holding"):
+        if module := sys.modules.get(f"{__package__}.{name}"):
+            module.disconnect()
     if Task.Request == OURS:
         Task.Request = STOCK
 
 
 def on_worker_init(sender: Any, **_: Any) -> None:
-    from . import request, unreadable  # noqa: PLC0415  they import Celery's worker
+    from . import holding, request, unreadable  # noqa: PLC0415  they import Celery's worker
 
     _Main.app = sender.app
     request.see_all(sender.app)
     unreadable.connect()
+    holding.connect(sender.app)
+    _Main.holding = holding
 
 
 def on_received(request: Any, **_: Any) -> None:
     _received[request.id] = request
 
 
+@guarded("celery.task_accepted")
 def on_accepted(request: Any) -> None:
     """A process has begun to run a task."""
+    if _Main.holding is not None:
+        _Main.holding.runs(request)
 
 
 def on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
@@ -116,6 +124,9 @@ def on_cancelled(request: Any) -> None:
     Celery calls that a retry where the message was acknowledged before, but nobody sends it again.
     """
     error = WorkerShutdown("the worker stopped, or lost its broker, while the task ran")
+    if _Main.holding is not None:
+        # If it is left to the agent to give back, it was told already.
+        _Main.holding.stopped(request)
     if request.task.acks_late and not request.acknowledged:
         _tell_of(request, "REJECTED", Reject(error, requeue=True))
     else:
@@ -173,6 +184,11 @@ def on_rejected(message: Any = None, exc: BaseException | None = None, **_: Any)
 
 def on_ready(sender: Any, **_: Any) -> None:
     metrics.announce(name for name in sender.app.tasks if not name.startswith("celery."))
+
+
+def on_shutdown(**_: Any) -> None:
+    if _Main.holding is not None:
+        _Main.holding.close()
 
 
 def on_child_start(**_: Any) -> None:

@@ -39,6 +39,7 @@ NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeEr
 
 class _Popping(threading.local):
     now = False
+    queue = ""
 
 
 class _State:
@@ -49,6 +50,11 @@ class _State:
 
 
 _popping = _Popping()
+
+
+def popped_from() -> str:
+    """The queue of the message that is being taken just now; empty where that isn't known."""
+    return _popping.queue
 
 
 def is_on() -> bool:
@@ -155,7 +161,11 @@ def _loads(item: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _deliver(wrapped: Any, _transport: Any, args: Any, kwargs: Any) -> Any:
     message, queue = args
-    return wrapped(envelope.admit(message, queue), queue, **kwargs)
+    _popping.queue = queue
+    try:
+        return wrapped(envelope.admit(message, queue), queue, **kwargs)
+    finally:
+        _popping.queue = ""
 
 
 def _on_decode_error(wrapped: Any, consumer: Any, args: Any, kwargs: Any) -> Any:

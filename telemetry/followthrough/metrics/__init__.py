@@ -17,8 +17,10 @@ __all__ = [
     "announce",
     "count_dropped_alert",
     "count_error",
+    "count_not_held",
     "count_published",
     "count_quarantine_dropped",
+    "count_restored",
     "observe_request",
     "observe_task",
     "use",
@@ -67,6 +69,16 @@ def count_quarantine_dropped(number: int) -> None:
     """Count messages that were removed from quarantine to make room for a newer one."""
     if number:
         catalogue.quarantine_dropped.labels("full").inc(number)
+
+
+def count_not_held() -> None:
+    """Count a message that would not be given back at once if its worker were killed."""
+    catalogue.messages_not_held.labels("full").inc()
+
+
+def count_restored(queue: str) -> None:
+    """Count a message that a killed worker held and that was given back to its queue."""
+    catalogue.messages_restored.labels(labels.queue(queue)).inc()
 
 
 def count_error(where: str) -> None:

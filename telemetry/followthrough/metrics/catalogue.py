@@ -43,6 +43,18 @@ quarantine_dropped = Counter(
     ("reason",),
     registry=None,
 )
+messages_restored = Counter(
+    "celery_messages_restored_total",
+    "Messages of killed workers that the agent gave back to their queue.",
+    ("queue",),
+    registry=None,
+)
+messages_not_held = Counter(
+    "celery_messages_not_held_total",
+    "Messages that would wait for the visibility timeout if their worker were killed.",
+    ("reason",),
+    registry=None,
+)
 telemetry_errors = Counter(
     "telemetry_errors_total",
     "Errors inside telemetry that were kept from the host.",

@@ -1,4 +1,4 @@
-"""A record: a span or log record, with the encoded resource and scope that it belongs to.
+"""A record of the bulk ring: a span, with the encoded resource and scope that it belongs to.
 
 A span that is not sampled stands in the table of what is under way only, and is not sent. Each
 record stands for itself, so a slot's next owner, of whatever service, goes on in the ring.
@@ -12,18 +12,17 @@ from . import wire
 
 SPAN = b"T"
 UNSAMPLED = b"U"  # the same for a span that is not to be sent
-LOG = b"L"
-_TAG = b"\x12"  # ScopeSpans.spans, and ScopeLogs.log_records
+_TAG = b"\x12"  # ScopeSpans.spans
 _PREFIX = struct.Struct("<cII")  # the kind, and how long resource and scope are
 
 
 def prefix(resource: bytes, scope: bytes, kind: bytes = SPAN) -> bytes:
-    """What stands before the bytes of each span, or log record, of this resource and scope."""
+    """What stands before the bytes of each span of this resource and scope."""
     return _PREFIX.pack(kind, len(resource), len(scope)) + resource + scope
 
 
-def whole(prefix: bytes, body: bytes) -> bytes:
-    """A record of a Span or LogRecord message."""
+def span(prefix: bytes, body: bytes) -> bytes:
+    """A record of a Span message."""
     return prefix + wire.message(_TAG, body)
 
 
@@ -45,8 +44,16 @@ def ids(record: bytes) -> tuple[str, str]:
     return span[2:18].hex(), span[20:28].hex()
 
 
+def traceparent(record: bytes | None) -> str:
+    """A span's record as a traceparent header; empty where there is none."""
+    if record is None:
+        return ""
+    trace_id, span_id = ids(record)
+    return f"00-{trace_id}-{span_id}-{'01' if is_span(record) else '00'}"
+
+
 def is_span(record: bytes) -> bool:
-    """Whether it is a span to be sent."""
+    """Whether `split` takes it."""
     return record[:1] == SPAN and _is_whole(record)
 
 
@@ -55,13 +62,10 @@ def is_unsampled(record: bytes) -> bool:
     return record[:1] == UNSAMPLED and _is_whole(record)
 
 
-def is_log(record: bytes) -> bool:
-    """Whether it is a log record."""
-    return record[:1] == LOG and _is_whole(record)
-
-
 def split(record: bytes) -> tuple[bytes, bytes, bytes]:
-    """The resource, the scope and the message of a record; raises ValueError if it is none."""
+    """The resource, the scope and the span of a record; raises ValueError if it is none."""
+    if not is_span(record):
+        raise ValueError("no span's record")
     return _parts(record)[1:]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .provider import configure, finish, is_watched, log_recorder, note_cause, under_way
+from .provider import configure, finish, is_watched, need_agent, note_cause, under_way
 from .tracer import describe, get_tracer
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "finish",
     "get_tracer",
     "is_watched",
-    "log_recorder",
+    "need_agent",
     "note_cause",
     "under_way",
 ]

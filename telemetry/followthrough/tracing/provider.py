@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import logging
 import os
 from pathlib import Path
@@ -19,10 +18,9 @@ from opentelemetry.instrumentation.propagators import (
 from .. import recorder
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-    from ..recorder.logs import LogRecorder
+    from ..recorder.launch import Launcher
     from ..recorder.recorder import Recorder
     from ..settings import Settings
 
@@ -35,6 +33,7 @@ class _Current:
     processor: Any = None
     rings: Path | None = None
     recorder: Recorder | None = None
+    launcher: Launcher | None = None
 
 
 def configure(service: str, settings: Settings) -> None:
@@ -55,16 +54,12 @@ def configure(service: str, settings: Settings) -> None:
 
 
 def _provider(service: str) -> TracerProvider:
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
 
+    resource = Resource.create({"service.name": service})
     # Its own exit handler may wait 30 seconds.
-    return TracerProvider(resource=_resource(service), shutdown_on_exit=False)
-
-
-def _resource(service: str) -> Resource:
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-
-    return Resource.create({"service.name": service})
+    return TracerProvider(resource=resource, shutdown_on_exit=False)
 
 
 def _processor(exporter: str, settings: Settings) -> SpanProcessor | None:
@@ -74,52 +69,28 @@ def _processor(exporter: str, settings: Settings) -> SpanProcessor | None:
         return None
     if exporter == "console":
         return export.SimpleSpanProcessor(export.ConsoleSpanExporter())
-    told = "spans are sent by the SDK's batch processor"
-    if settings.span_processor == "recorder" and _can_record(settings, told):
+    if settings.span_processor == "recorder" and _can_record(settings):
         return _recorder(settings)
     return _batch(settings)
 
 
-def _can_record(settings: Settings, otherwise: str) -> bool:
+def _can_record(settings: Settings) -> bool:
     """Whether processes can share files here; if not, says so."""
     reason = recorder.obstacle(settings.state_dir)
     if reason:
-        logger.warning("%s: %s", otherwise, reason)
+        logger.warning("spans are sent by the SDK's batch processor: %s", reason)
     return reason is None
 
 
 def _recorder(settings: Settings) -> SpanProcessor:
-    from ..recorder.processor import RecorderProcessor  # noqa: PLC0415
-
-    return RecorderProcessor(_shared(settings))
-
-
-def _shared(settings: Settings) -> Recorder:
-    """The recorder of this process, for all that it records."""
     from ..recorder.launch import Launcher  # noqa: PLC0415
+    from ..recorder.processor import RecorderProcessor  # noqa: PLC0415
     from ..recorder.recorder import Recorder, folder  # noqa: PLC0415
 
-    if _Current.recorder is None:
-        _Current.rings = folder(settings.state_dir)
-        launcher = Launcher(settings) if settings.start_agent else None
-        _Current.recorder = Recorder(settings.state_dir, settings.ring_bytes, launcher)
-    return _Current.recorder
-
-
-def log_recorder(service: str, settings: Settings) -> LogRecorder | None:
-    """What records log lines for the agent to send, of the resource that the spans have.
-
-    None where processes can't share files, which is logged.
-    """
-    from ..recorder.logs import LogRecorder  # noqa: PLC0415
-
-    if _Current.recorder is None and not _can_record(settings, "log records are not sent"):
-        return None
-    own = functools.cache(lambda: _resource(service))
-    return LogRecorder(
-        _shared(settings),
-        lambda: getattr(trace.get_tracer_provider(), "resource", None) or own(),
-    )
+    _Current.rings = folder(settings.state_dir)
+    launcher = _Current.launcher = Launcher(settings) if settings.start_agent else None
+    _Current.recorder = Recorder(settings.state_dir, settings.ring_bytes, launcher)
+    return RecorderProcessor(_Current.recorder)
 
 
 def _batch(settings: Settings) -> SpanProcessor:
@@ -147,17 +118,19 @@ def note_cause(pid: int, error_type: str, message: str) -> None:
         inflight.note_cause(_Current.rings, pid, inflight.Cause(error_type, message))
 
 
+def need_agent() -> None:
+    """Start an agent if there is none and one may be started: something is left to it."""
+    if _Current.launcher is not None:
+        _Current.launcher.look()
+
+
 def under_way(pid: int, task_id: str) -> str:
     """The traceparent of the span of a task that a process runs or ran as it was lost, or empty."""
     if _Current.rings is None or not pid:
         return ""
     from ..recorder import inflight, record  # noqa: PLC0415
 
-    found = inflight.find(_Current.rings, pid, task_id.encode())
-    if found is None:
-        return ""
-    trace_id, span_id = record.ids(found)
-    return f"00-{trace_id}-{span_id}-{'01' if record.is_span(found) else '00'}"
+    return record.traceparent(inflight.find(_Current.rings, pid, task_id.encode()))
 
 
 def finish(seconds: float) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-SERVER, PRODUCER, CONSUMER = 2, 4, 5
+CONSUMER, PRODUCER = 5, 4
 ERROR = 2
+NO_ID = bytes(8)
 
 
 @dataclass

@@ -1,0 +1,142 @@
+"""Has what killed workers held given back to its queue, at once, and tells so."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from .. import attempts, metrics, names, quarantine, tell
+from ..outcome import Kind, Outcome
+from ..recorder import held, inflight, record
+from ..recorder.held import Entry, Found
+from ..recorder.inflight import Cause
+
+log = structlog.get_logger("followthrough.agent")
+
+EVERY = 0.5  # seconds between two looks
+PAUSE = 5.0  # seconds before a broker that did not answer is asked again
+LONGEST = 3600.0  # seconds for which it is asked; then the visibility timeout gives back
+LINES = 1000  # a worker's messages that have a line of their own
+CLAIMED = ".claimed"
+LOST = Cause("WorkerLostError", "The worker's main process was killed.")
+POISONED = Cause("Poisoned", "It was running as its whole worker was killed, too often.")
+
+
+class Restorer:
+    """Looks for workers that are gone."""
+
+    def __init__(self, state_dir: Path, rings: Path, poison_after: int) -> None:
+        self._state_dir = state_dir
+        self._folder = held.folder(state_dir)
+        self._rings = rings
+        self._poison_after = poison_after
+        self._next_try = 0.0
+        self._lock = threading.Lock()
+
+    def run(self, stop: threading.Event) -> None:
+        """Give back until `stop`."""
+        while not stop.wait(EVERY):
+            self.claim()
+            for path in self._folder.glob(f"*{CLAIMED}"):
+                if time.monotonic() >= self._next_try:
+                    self._restore(path)
+
+    def claim(self) -> None:
+        """Take over the tables of dead workers, and tell what has ended with them.
+
+        To be called before anybody tells what processes that are gone have left: what is given
+        back is not lost.
+        """
+        with self._lock:
+            for path in self._folder.glob(f"*{held.SUFFIX}"):
+                fd = held.take(path)
+                if fd is not None:
+                    try:
+                        self._take_over(path, held.read(fd))
+                    finally:
+                        os.close(fd)
+
+    def _take_over(self, path: Path, found: Found | None) -> None:
+        # A pool of threads runs in the main process itself, and its spans tell themselves.
+        running = [e for e in found.entries if e.pid not in (0, found.pid)] if found else []
+        for entry in running:
+            span = record.traceparent(inflight.find(self._rings, entry.pid, entry.task_id.encode()))
+            attempts.note_death(self._state_dir, entry.task_id, span)
+            inflight.note_cause(self._rings, entry.pid, LOST)
+        path.replace(path.with_suffix(CLAIMED))
+        for entry in running:
+            self._tell(entry, found.broker if found else {})
+
+    def _tell(self, entry: Entry, broker: dict[str, Any]) -> None:
+        kind: Kind = "quarantined" if self._is_poison(entry) else "requeued"
+        error = POISONED if kind == "quarantined" else LOST
+        tell.task(
+            Outcome(kind, error.error_type, error.message),
+            name=entry.task,
+            task_id=entry.task_id,
+            critical=entry.critical,
+            service=str(broker.get("service") or ""),
+            **_where(entry),
+        )
+
+    def _is_poison(self, entry: Entry) -> bool:
+        deaths = attempts.of(self._state_dir, entry.task_id).deaths
+        return bool(entry.pid) and 0 < self._poison_after <= deaths
+
+    def _restore(self, path: Path) -> None:
+        # Only where a worker was killed is Celery loaded into the agent.
+        from ..celery import restore  # noqa: PLC0415
+
+        found = _read(path)
+        if found is not None and found.entries:
+            try:
+                self._settle(found, restore)
+            except restore.FAILURES as error:
+                self._next_try = time.monotonic() + PAUSE
+                log.warning("messages.not_restored", error=str(error), held=len(found.entries))
+                if time.time() - path.stat().st_mtime < LONGEST:
+                    return
+        path.unlink(missing_ok=True)
+
+    def _settle(self, found: Found, restore: Any) -> None:
+        poison = [entry for entry in found.entries if self._is_poison(entry)]
+        for entry in restore.give_back(found.broker, poison, self._keep):
+            attempts.forget(self._state_dir, entry.task_id)
+        queues: Counter[str] = Counter()
+        others = [entry for entry in found.entries if entry not in poison]
+        for entry in restore.give_back(found.broker, others):
+            queues[entry.queue] += 1
+            metrics.count_restored(entry.queue)
+            if queues.total() <= LINES:
+                log.info("task.restored", task=entry.task, task_id=entry.task_id, **_where(entry))
+        if queues:
+            log.warning("messages.restored", worker_pid=found.pid, queues=dict(queues))
+
+    def _keep(self, entry: Entry, message: bytes) -> bool:
+        item = quarantine.new(
+            message,
+            reason="poison",
+            error=f"{POISONED.error_type}: {POISONED.message}",
+            queue=entry.queue,
+            task=entry.task,
+            task_id=entry.task_id,
+        )
+        metrics.count_quarantine_dropped(quarantine.keep(self._state_dir, item))
+        return True
+
+
+def _read(path: Path) -> Found | None:
+    with path.open("rb") as file:
+        return held.read(file.fileno())
+
+
+def _where(entry: Entry) -> dict[str, Any]:
+    parts = entry.traceparent.split("-")
+    trace = {names.TRACE_ID: parts[1]} if len(parts) > 1 else {}
+    return {names.QUEUE: entry.queue, **trace}

@@ -1,0 +1,213 @@
+"""What a worker's main process has taken from the broker and not settled, in a file of its own.
+
+The file outlives a killed worker: the agent, which finds that its lock is free, gives the messages
+back. It names the broker, with its password, so only its owner may read it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import mmap
+import os
+import secrets
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..disk import fallocate
+
+MAGIC = b"FTHELD01"
+HEAD = 16384
+SIZE = 384  # bytes for an entry
+FIRST = 256  # entries to begin with; doubled as needed
+MOST = 65536
+SUFFIX = ".held"
+# The magic, the owner's pid, and the length of what is said of the broker.
+_START = struct.Struct("<8sII")
+# Whether it is one, whether it is critical, the process that runs it, when it was taken, and the
+# lengths of five texts.
+_ENTRY = struct.Struct("<B?xxId5H")
+_PID = struct.Struct("<I")
+_PID_AT = 4
+_ROOM = SIZE - _ENTRY.size
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A message: `taken` in seconds since 1970, `pid` of the process that runs it or 0."""
+
+    tag: str
+    queue: str
+    task_id: str
+    task: str
+    traceparent: str
+    taken: float
+    critical: bool = False
+    pid: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a dead worker has left; `broker` says how it was connected."""
+
+    pid: int
+    broker: dict[str, Any]
+    entries: list[Entry]
+
+
+def folder(state_dir: Path) -> Path:
+    """Where the tables of all workers are."""
+    return state_dir / "held"
+
+
+class Table:
+    """The messages that this process holds; raises OSError where there is no room on the disk.
+
+    Its lock belongs to the process: nothing else here may open and close the file.
+    """
+
+    def __init__(self, state_dir: Path, broker: Mapping[str, Any]) -> None:
+        place = folder(state_dir)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.pid = os.getpid()
+        self.path = place / f"{self.pid}-{secrets.token_hex(4)}{SUFFIX}"
+        new = self.path.with_suffix(".new")
+        self._fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._begin(broker)
+            # Locked and whole before anybody looks into it.
+            new.replace(self.path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            os.close(self._fd)
+            raise
+
+    def _begin(self, broker: Mapping[str, Any]) -> None:
+        self._numbers: dict[str, int] = {}
+        self._free: list[int] = []
+        self._capacity = 0
+        self._grow(FIRST)
+        said = json.dumps(broker).encode()
+        if len(said) > HEAD - _START.size:
+            raise ValueError(f"what is said of the broker has more than {HEAD - _START.size} bytes")
+        self._map[_START.size : _START.size + len(said)] = said
+        _START.pack_into(self._map, 0, MAGIC, self.pid, len(said))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def _grow(self, capacity: int) -> None:
+        fallocate(self._fd, HEAD + capacity * SIZE)
+        self._map = mmap.mmap(self._fd, HEAD + capacity * SIZE)
+        self._free += range(capacity - 1, self._capacity - 1, -1)
+        self._capacity = capacity
+
+    def add(self, entry: Entry) -> bool:
+        """Note a message; False if it doesn't fit. Raises OSError where the file can't grow."""
+        texts = _texts(entry)
+        if texts is None or not self._has_room():
+            return False
+        number = self._numbers.get(entry.tag)
+        if number is None:
+            number = self._free.pop()
+        at, body = _at(number), b"".join(texts)
+        self._map[at] = 0
+        self._map[at + _ENTRY.size : at + _ENTRY.size + len(body)] = body
+        lengths = map(len, texts)
+        _ENTRY.pack_into(self._map, at, 0, entry.critical, entry.pid, entry.taken, *lengths)
+        # The last step makes it one, so that a kill leaves none that is half written.
+        self._map[at] = 1
+        self._numbers[entry.tag] = number
+        return True
+
+    def _has_room(self) -> bool:
+        if not self._free and self._capacity < MOST:
+            self._grow(self._capacity * 2)
+        return bool(self._free)
+
+    def runs(self, tag: str, pid: int) -> None:
+        """Note that a process has begun to run a message."""
+        number = self._numbers.get(tag)
+        if number is not None:
+            _PID.pack_into(self._map, _at(number) + _PID_AT, pid)
+
+    def remove(self, tag: str) -> None:
+        """Forget a message that was settled."""
+        number = self._numbers.pop(tag, None)
+        if number is not None:
+            self._map[_at(number)] = 0
+            self._free.append(number)
+
+    def forget_waiting(self) -> None:
+        """Forget what no process has begun: its connection is gone, and others may have it."""
+        for tag, number in tuple(self._numbers.items()):
+            if _PID.unpack_from(self._map, _at(number) + _PID_AT) == (0,):
+                self.remove(tag)
+
+    def close(self) -> None:
+        """Remove the file: its messages were given back, or are somebody else's to give back."""
+        self.path.unlink(missing_ok=True)
+        os.close(self._fd)
+
+
+def _at(number: int) -> int:
+    return HEAD + number * SIZE
+
+
+def _texts(entry: Entry) -> list[bytes] | None:
+    """What is kept of an entry; None where not even what it takes to give it back fits."""
+    needed = [_bytes(text) for text in (entry.tag, entry.queue, entry.task_id)]
+    room = _ROOM - sum(map(len, needed))
+    if room < 0:
+        return None
+    parent = _bytes(entry.traceparent)
+    parent = parent if len(parent) <= room else b""
+    return [*needed, _bytes(entry.task)[: room - len(parent)], parent]
+
+
+def _bytes(text: str) -> bytes:
+    # JSON may name half of a surrogate pair.
+    return text.encode(errors="replace")
+
+
+def take(path: Path) -> int | None:
+    """The descriptor of a dead worker's table, locked; None if its owner lives, or it is gone."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        os.close(fd)
+        return None
+    return fd
+
+
+def read(fd: int) -> Found | None:
+    """What a table says; None if it is none."""
+    raw = os.pread(fd, os.fstat(fd).st_size, 0)
+    if len(raw) < HEAD or not raw.startswith(MAGIC):
+        return None
+    _, pid, length = _START.unpack_from(raw)
+    try:
+        broker = json.loads(raw[_START.size : _START.size + length])
+    except ValueError:
+        return None
+    places = range(HEAD, len(raw) - SIZE + 1, SIZE)
+    return Found(pid, broker, [_entry(raw, at) for at in places if raw[at] == 1])
+
+
+def _entry(raw: bytes, at: int) -> Entry:
+    _, critical, pid, taken, *lengths = _ENTRY.unpack_from(raw, at)
+    at += _ENTRY.size
+    texts = []
+    for length in lengths:
+        texts.append(raw[at : at + length].decode(errors="replace"))
+        at += length
+    tag, queue, task_id, task, parent = texts
+    return Entry(tag, queue, task_id, task, parent, taken, critical, pid)
