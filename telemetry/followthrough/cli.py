@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from . import quarantine_cli
 from .settings import Settings, SettingsError, describe, load
 
 WRONG = 2
@@ -21,6 +22,8 @@ def main(argv: list[str] | None = None) -> int:
         return WRONG
     if arguments.command == "agent":
         return _agent(settings, until_idle=arguments.until_idle)
+    if arguments.command == "quarantine":
+        return quarantine_cli.run(settings.state_dir, arguments)
     return {"settings": _settings, "telemetry": _status}[arguments.command](settings)
 
 
@@ -35,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     agent.add_argument("--until-idle", action="store_true", help="end when no process is left")
     telemetry = commands.add_parser("telemetry", help="say what became of all spans")
     telemetry.add_argument("what", choices=["status"])
+    quarantine_cli.add_to(commands)
     commands.add_parser("settings", help="show every setting, its value and where it came from")
     return parser
 

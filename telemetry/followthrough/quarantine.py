@@ -40,7 +40,8 @@ class Item:
     """One message in quarantine.
 
     `payload` is a message of kombu as JSON, or, if `raw`, an item of a Redis list as it was there.
-    `size` is the payload's size in bytes before it was cut; `broker` holds no password.
+    `size` is the payload's size in bytes before it was cut; `broker` holds no password; `prefix`
+    stands before the names of the broker's keys.
     """
 
     payload: bytes
@@ -54,6 +55,7 @@ class Item:
     task_id: str = ""
     trace_id: str = ""
     broker: str = ""
+    prefix: str = ""
     raw: bool = False
 
     @property

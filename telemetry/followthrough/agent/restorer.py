@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..outcome import Kind, Outcome
 from ..recorder import held, inflight, record
 from ..recorder.held import Entry, Found
 from ..recorder.inflight import Cause
+from ..settings import without_password
 
 log = structlog.get_logger("followthrough.agent")
 
@@ -106,7 +108,8 @@ class Restorer:
 
     def _settle(self, found: Found, restore: Any) -> None:
         poison = [entry for entry in found.entries if self._is_poison(entry)]
-        for entry in restore.give_back(found.broker, poison, self._keep):
+        keep = partial(self._keep, found.broker)
+        for entry in restore.give_back(found.broker, poison, keep):
             attempts.forget(self._state_dir, entry.task_id)
         queues: Counter[str] = Counter()
         others = [entry for entry in found.entries if entry not in poison]
@@ -118,7 +121,7 @@ class Restorer:
         if queues:
             log.warning("messages.restored", worker_pid=found.pid, queues=dict(queues))
 
-    def _keep(self, entry: Entry, message: bytes) -> bool:
+    def _keep(self, broker: dict[str, Any], entry: Entry, message: bytes) -> bool:
         item = quarantine.new(
             message,
             reason="poison",
@@ -126,6 +129,9 @@ class Restorer:
             queue=entry.queue,
             task=entry.task,
             task_id=entry.task_id,
+            trace_id=_where(entry).get(names.TRACE_ID, ""),
+            broker=without_password(str(broker.get("url", ""))),
+            prefix=str((broker.get("options") or {}).get("global_keyprefix", "")),
         )
         metrics.count_quarantine_dropped(quarantine.keep(self._state_dir, item))
         return True

@@ -10,6 +10,7 @@ from .. import guard, metrics, names, quarantine
 from ..outcome import decide
 from . import envelope, unrun
 from .broker import system
+from .carrier import trace_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,9 @@ def keep(message: Any, error: BaseException, *, reason: str) -> quarantine.Item 
         queue=queue_of(message),
         task=_text(said.get("task")),
         task_id=_text(said.get("id")),
+        trace_id=trace_ids(said).get(names.TRACE_ID, ""),
         broker=_broker(message),
+        prefix=_text(getattr(message.channel, "global_keyprefix", "")),
     )
     if _Current.state_dir is None:
         return None
