@@ -26,7 +26,8 @@ def test_all_goes_as_expected_and_nothing_but_lines_is_written(tmp_path):
         assert all(line.isprintable() for line in output.splitlines())
         trace = output.partition(service.url("console", "/trace/"))[2].split()[0]
         assert service.spans(trace, 3)
-        _, _, report = output.partition("\n  report  ")
+        _, _, places = output.partition("\nLook at:\n")
+        _, _, report = places.partition("\n  report  ")
         assert Path(report.split()[0]).read_bytes().startswith(b"%PDF")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import subprocess
@@ -83,15 +84,17 @@ def test_beat_sends_what_is_due(parts, tmp_path):
 def test_flower_shows_the_worker(parts, tmp_path):
     port = free_port()
     argv = python("-m", "celery", "-A", "app.worker", "flower")
-    env = {**parts.env, "FLOWER_UNAUTHENTICATED_API": "1"}
+    env = {**parts.env, "FLOWER_BASIC_AUTH": "ada:secret"}
     with (
         parts.worker("-P", "solo"),
         running([*argv, f"--port={port}", "--address=127.0.0.1"], tmp_path / "flower.log", env),
     ):
         url = f"http://127.0.0.1:{port}/api/workers?refresh=1"
+        word = base64.b64encode(b"ada:secret").decode()
+        request = urllib.request.Request(url, headers={"Authorization": f"Basic {word}"})
 
         def workers():
-            with urllib.request.urlopen(url, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=5) as response:
                 return json.load(response)
 
         assert "w@test" in wait_for(workers, "flower knows the worker")

@@ -34,8 +34,13 @@ def app(parts):
 
 
 @pytest.fixture
-def job(app, tmp_path):
-    """Signatures of test tasks that note what they do in this test's directory."""
+def job(app, parts, tmp_path):
+    """Signatures of test tasks that note what they do in this test's directory.
+
+    What a worker that an earlier test killed had not acknowledged is gone.
+    """
+    with redis.Redis.from_url(parts.redis) as client:
+        client.flushdb()
     return lambda task: task.s(directory=str(tmp_path))
 
 
