@@ -18,12 +18,14 @@ LONGEST_WAIT = 60 * 60
 LONGEST_RUN = 30 * 60
 LONGEST_HELD = LONGEST_WAIT + LONGEST_RUN
 
-# A task that is not named here goes to the default queue, or where its own declaration says.
+# A task that is not named here goes to the default queue. (Celery 6 heeds no `queue` of a task.)
 ROUTES = {
     "tasks.send_email": EMAIL,
     "tasks.send_bulk_emails": EMAIL,
     "tasks.process_payment": HIGH_PRIORITY,
     "tasks.generate_report": REPORTS,
+    "tasks.high_priority": HIGH_PRIORITY,
+    "tasks.low_priority": LOW_PRIORITY,
 }
 
 

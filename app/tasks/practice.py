@@ -37,13 +37,13 @@ def process_single_item(item_id: Any) -> dict[str, Any]:
     return {"item_id": item_id, "status": "processed"}
 
 
-@shared_task(name="tasks.high_priority", bind=True, queue="high_priority")
+@shared_task(name="tasks.high_priority", bind=True)
 def high_priority_task(self: Task, data: Any) -> dict[str, Any]:
     """Keep `data` as a record, ahead of what can wait."""
     return _kept(self, data)
 
 
-@shared_task(name="tasks.low_priority", bind=True, queue="low_priority")
+@shared_task(name="tasks.low_priority", bind=True)
 def low_priority_task(self: Task, data: Any) -> dict[str, Any]:
     """Keep `data` as a record, when there is nothing more urgent."""
     return _kept(self, data)

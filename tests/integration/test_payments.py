@@ -70,11 +70,11 @@ def gateway(request, tmp_path):
 
 
 @pytest.fixture
-def parts(tmp_path, gateway):
+def parts(tmp_path, gateway, database):
     """Two processes and two orders, so that each is held in one."""
     with redis_server(tmp_path) as (_, url):
         env = {"CELERY_VISIBILITY_TIMEOUT": "3", "CELERY_WORKER_CONCURRENCY": "2"}
-        yield Parts(tmp_path, url, {**gateway.env, **env})
+        yield Parts(tmp_path, url, {**gateway.env, **env, "DATABASE_URL": database})
 
 
 @pytest.fixture

@@ -55,8 +55,6 @@ def test_an_item_is_processed_once():
 
 @pytest.mark.parametrize("task", [practice.high_priority_task, practice.low_priority_task])
 def test_a_task_of_a_queue_keeps_its_data_once(task):
-    """Its name is its queue's."""
-    assert task.queue == task.name.removeprefix("tasks.")
     for _ in range(2):
         assert task.apply([{"a": 1}], task_id="id").get() == {"status": "completed"}
     assert rows(Record.id, Record.value, Record.version) == [(f"{task.name}:id", '{"a": 1}', 1)]
