@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
-from app import create_app, settings
+from app import create_app, db, settings
 from tests.support.parts import MailServer
 
 
@@ -14,20 +16,40 @@ def mail_server():
         yield server
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """A new database's file: to migrate each anew would take longer than most tests do."""
+    loaded = settings.load({"STATE_DIR": str(tmp_path_factory.mktemp("migrated"))})
+    db.upgrade(loaded)
+    db.engine(loaded.database_url).dispose()
+    return loaded.state_dir / "app.db"
+
+
 @pytest.fixture
-def make_app(tmp_path):
+def make_app(tmp_path, migrated):
+    made = []
+
     def make(**environ):
         env = {
             "APP_ENV": "testing",
             "STATE_DIR": str(tmp_path / "state"),
+            # Nobody is there, also while the service runs on this machine.
+            "SERVICE_URL": "http://127.0.0.1:1",
             "CELERY_BROKER_URL": "memory://",
             "CELERY_RESULT_BACKEND": "cache+memory://",
             "OTEL_TRACES_EXPORTER": "none",
             "FOLLOWTHROUGH_STRICT": "1",
         }
-        return create_app(settings.load({**env, **environ}))
+        loaded = settings.load({**env, **environ})
+        if not loaded.state_dir.exists():
+            loaded.state_dir.mkdir()
+            shutil.copy(migrated, loaded.state_dir / "app.db")
+        made.append(loaded.database_url)
+        return create_app(loaded)
 
-    return make
+    yield make
+    for url in made:
+        db.engine(url).dispose()
 
 
 @pytest.fixture

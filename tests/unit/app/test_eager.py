@@ -17,6 +17,8 @@ def app(tmp_path, monkeypatch, mail_server):
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
     monkeypatch.setenv("SMTP_URL", mail_server.url)
+    # Nobody is there, also while the service runs on this machine.
+    monkeypatch.setenv("SERVICE_URL", "http://127.0.0.1:1")
     app = create_app("testing")
     app.config["CELERY_TASK_ALWAYS_EAGER"] = True
     app.config["CELERY_TASK_EAGER_PROPAGATES"] = True
