@@ -131,12 +131,21 @@ class Channel(redis.Channel):
     _waits = False
     _in_poll: Any
     _brpop_sent_at: Any
+    _kept: Any = None
 
     def basic_consume(self, *args: Any, **kwargs: Any) -> Any:
         self.qos.settle()
         _held.next_try = 0.0
         _held.consuming = self.qos
         return super().basic_consume(*args, **kwargs)
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """As kombu's, which makes one for each message: that costs more than sending it."""
+        if asynchronous:
+            return super()._create_client(asynchronous=True)
+        if self._kept is None or self._kept.connection_pool is not self.pool:
+            self._kept = super()._create_client()
+        return self._kept
 
     def bell(self, name: str) -> str:
         """The name of a queue's bell; each of its lists, one a priority, has the same."""

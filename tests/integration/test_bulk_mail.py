@@ -11,12 +11,12 @@ import redis
 from sqlalchemy import text
 
 from app import db
-from tests.support import redis_server, wait_for
+from tests.support import free_port, redis_server, wait_for
 from tests.support.parts import MailServer, Parts
 
 pytestmark = pytest.mark.integration
 
-RECIPIENTS = [f"person{n}@example.com" for n in range(250)]
+RECIPIENTS = [f"person{n}@example.com" for n in range(350)]
 QUEUE = "email"
 
 
@@ -67,6 +67,20 @@ def test_a_killed_pool_process_neither_loses_nor_doubles_a_mail(service, databas
         os.kill(pid, signal.SIGKILL)
         assert position(database) == 0
         each_got_one(parts, server, broker, task_id)
+
+
+def test_a_redis_that_restarts_neither_loses_nor_doubles_a_mail(tmp_path):
+    """In the middle of a batch: the worker waits for it, and sends what it isn't sure of again."""
+    port = free_port()
+    with MailServer() as server, redis_server(tmp_path, port=port) as (program, url):
+        parts = Parts(tmp_path, url, {"SMTP_URL": server.url})
+        with parts.web(), parts.worker("-c", "1"):
+            task_id = begun(parts)
+            with redis.Redis.from_url(url) as broker:
+                wait_for(lambda: broker.llen(QUEUE) >= 30, "a part of the batch is queued")
+            program.stop()
+            with redis_server(tmp_path, port=port), redis.Redis.from_url(url) as broker:
+                each_got_one(parts, server, broker, task_id)
 
 
 def test_a_killed_worker_neither_loses_nor_doubles_a_mail(service, database):
