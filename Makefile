@@ -64,6 +64,7 @@ bench: bench-peers ## Measure all that the docs quote: cost beside other kits, s
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.lives
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.footprint
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.imports
+	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.bulkmail
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.kills
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.pickup
 
