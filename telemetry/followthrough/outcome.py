@@ -75,7 +75,9 @@ TELLING: dict[Kind, Telling] = {
     "undecodable": _bad("Its message could not be read.", "task.undecodable", "DecodeError"),
     "quarantined": _bad("It took its process down too often.", "task.quarantined", "Quarantined"),
     "publish_failed": _bad("The broker did not take it.", "task.publish_failed"),
-    "not_stored": _bad("It succeeded; its result could not be stored.", "task.not_stored"),
+    "not_stored": _bad(
+        "It succeeded; its result or what follows could not be kept.", "task.not_stored"
+    ),
     "abandoned": _bad("It never runs: a task it waits for failed.", "task.abandoned", "ChordError"),
 }
 
@@ -107,6 +109,8 @@ class Outcome:
     kind: Kind
     error_type: str = ""
     message: str = ""
+    # The task lists its exception in `throws`: it failed, and nobody is to be troubled with it.
+    expected: bool = False
 
     @property
     def telling(self) -> Telling:
@@ -114,7 +118,7 @@ class Outcome:
 
     @property
     def level(self) -> str:
-        return self.telling.level
+        return "info" if self.expected else self.telling.level
 
     @property
     def event(self) -> str:
@@ -122,11 +126,11 @@ class Outcome:
 
     @property
     def is_error(self) -> bool:
-        return self.telling.is_error
+        return self.telling.is_error and not self.expected
 
     @property
     def alertable(self) -> bool:
-        return self.telling.alertable
+        return self.telling.alertable and not self.expected
 
 
 SUCCESS = Outcome("success")
@@ -139,18 +143,21 @@ def decide(
     by: Process = "task",
     expired: bool = False,
     terminated: bool = False,
+    expected: bool = False,
 ) -> Outcome:
     """Map what Celery said to one Outcome.
 
     `said` is a state or the name of a signal in SAID; `cause` the exception, if any, or a text that
     stands for its class. What Celery doesn't define, None included, is a failure, and said by
-    another process than the task's own, a loss: the task didn't get to an end.
+    another process than the task's own, a loss: the task didn't get to an end. `expected` says that
+    the task lists its exception in `throws`.
     """
     kind = _kind(said, cause, by, expired=expired, terminated=terminated)
     if kind == "success":
         return SUCCESS
     found = _cause(kind, cause)
-    return Outcome(kind, error_type(found) or TELLING[kind].error_type, _message(found))
+    name = error_type(found) or TELLING[kind].error_type
+    return Outcome(kind, name, _message(found), expected=expected)
 
 
 def _kind(said: str | None, cause: object, by: Process, *, expired: bool, terminated: bool) -> Kind:

@@ -183,6 +183,12 @@ class Settings:
         3,
         "Deaths of its process after which a task is put into quarantine; 0: never.",
     )
+    fan_out: int = setting(
+        "FOLLOWTHROUGH_FAN_OUT",
+        1000,
+        "Tasks sent by one task or request that stay in its trace; more begin traces of their own.",
+        minimum=1,
+    )
     notifiers: tuple[str, ...] = setting(
         "FOLLOWTHROUGH_ALERT_NOTIFIERS", ("log",), "Notifiers that deliver alerts: log, webhook."
     )

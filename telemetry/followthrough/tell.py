@@ -5,6 +5,7 @@ It knows no Celery, so that the agent tells what dead processes can't in the sam
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger("followthrough.celery")
 _web = structlog.get_logger("followthrough.flask")
+_gate = logging.getLogger("followthrough.celery")
+
+
+def logs_at(level: int) -> bool:
+    """Whether a line of this level is written at all; asked before the line is made."""
+    return _gate.isEnabledFor(level)
 
 
 def task(
@@ -26,6 +33,7 @@ def task(
     task_id: str,
     critical: bool = False,
     seconds: float | None = None,
+    wait: float | None = None,
     exception: BaseException | None = None,
     label: str | None = None,
     service: str = "",
@@ -33,8 +41,9 @@ def task(
 ) -> None:
     """Write the log line, the metric (under `label`, else the task's name) and the alert.
 
-    `seconds` is how long it ran, None where that isn't known; `service` is whose task it was, if
-    not this program's; `fields` go into the line, and its `trace_id` into the alert.
+    `seconds` is how long it ran, `wait` how long it waited for that, None where that isn't known;
+    `service` is whose task it was, if not this program's; `fields` go into the line, and its
+    `trace_id` into the alert.
     """
     if outcome.error_type:
         fields["error_type"] = outcome.error_type
@@ -44,6 +53,8 @@ def task(
         fields["exc_info"] = exception
     if service:
         fields["service"] = service
+    if wait is not None:
+        fields["wait"] = wait
     getattr(logger, outcome.level)(
         outcome.event,
         task=name,

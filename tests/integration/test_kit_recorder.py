@@ -28,7 +28,7 @@ from tests.support.collector import Collector, collector
 
 pytestmark = pytest.mark.integration
 
-TASK = "run/kit.add"
+TASK = "process kit.add"
 PARENT = "b7ad6b7169203331"
 
 # Tells each number through a pipe once its span's end has returned.
@@ -216,7 +216,7 @@ def test_a_task_whose_process_is_killed_has_a_span_that_says_why(
         worker = Worker(program, broker, state, spans)
         for task in ("kit.kill", "kit.hard"):
             worker.end(worker.send(task))
-        killed, late = lost(spans, "run/kit.kill"), lost(spans, "run/kit.hard")
+        killed, late = lost(spans, "process kit.kill"), lost(spans, "process kit.hard")
         assert killed["type"] == "WorkerLostError"
         assert "signal 9 (SIGKILL)" in killed["message"]
         assert late["type"] == "TimeLimitExceeded"
@@ -224,7 +224,7 @@ def test_a_task_whose_process_is_killed_has_a_span_that_says_why(
         # Nothing tells it a second time.
         worker.end(worker.send("kit.add", 1, 1))
         wait_for(lambda: spans.named(TASK), "a later span")
-        assert len(spans.named("run/kit.kill")) == len(spans.named("run/kit.hard")) == 1
+        assert len(spans.named("process kit.kill")) == len(spans.named("process kit.hard")) == 1
         end_agent(state)
 
 
@@ -234,9 +234,9 @@ def test_a_task_whose_whole_worker_is_killed_has_a_span(tmp_path: Path, broker: 
         # The agent is there once something has ended.
         worker.end(worker.send("kit.add", 1, 1))
         worker.send("kit.wait")
-        wait_for(lambda: _under_way(state, b"run/kit.wait"), "the task runs")
+        wait_for(lambda: _under_way(state, b"process kit.wait"), "the task runs")
         os.killpg(program.pid, signal.SIGKILL)
-        assert lost(spans, "run/kit.wait")["type"] == "ProcessLost"
+        assert lost(spans, "process kit.wait")["type"] == "ProcessLost"
         end_agent(state)
 
 

@@ -89,7 +89,7 @@ def test_a_request_is_one_line_one_count_and_one_trace_with_its_task(web: Web) -
     assert headers["traceresponse"] == f"00-{line['trace_id']}-{line['span_id']}-03"
     assert web.counted("/add/<int:a>", "200") == 1
     server = wait_for(lambda: web.spans.named("GET /add/<int:a>"), "the server span")[0]
-    publish = wait_for(lambda: web.spans.named("apply_async/kit.add"), "the publish span")[0]
+    publish = wait_for(lambda: web.spans.named("send kit.add"), "the publish span")[0]
     assert publish.parent_span_id == server.span_id
     assert publish.trace_id.hex() == line["trace_id"]
     ids = [a.value.string_value for a in publish.attributes if a.key == "messaging.message.id"]

@@ -36,7 +36,7 @@ def test_success_is_one_line_one_count_and_one_span(worker: Worker) -> None:
     assert line["trace_id"] == TRACE
     assert 0 <= line["duration"] < 5
     spans = wait_for(lambda: worker.spans_of(task_id), "the task's span")
-    assert [span.name for span in spans] == ["run/kit.add"]
+    assert [span.name for span in spans] == ["process kit.add"]
     assert spans[0].trace_id.hex() == TRACE
     assert spans[0].span_id.hex() == line["span_id"]
 

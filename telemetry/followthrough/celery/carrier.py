@@ -1,19 +1,98 @@
-"""The trace that a message's headers name."""
+"""What a message carries of its trace: the propagators' headers, and one of ours beside them.
+
+Ours says when the message was sent, and for what a trace's own headers have no place: the first
+send of a task that is retried, its last attempt, and the tasks that it waited for. Both are outside
+input: what is broken counts as absent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-from opentelemetry import context, propagate, trace
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext, TraceFlags
 
-from ..tracing import ids
+from ..tracing import ids, propagation
+
+HEADER = "followthrough"
+MOST_LINKS = 128  # as many as OpenTelemetry keeps on a span
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_NEVER = 2**53
 
 
-def trace_context(headers: Mapping[str, Any]) -> context.Context:
-    """The OpenTelemetry context of a message; the current one where it names none."""
-    texts = {key: value for key, value in headers.items() if isinstance(value, str)}
-    return propagate.extract(texts)
+class Lineage(NamedTuple):
+    """Where a message comes from; `sent` is in seconds since 1970."""
+
+    sent: float | None = None
+    origin: SpanContext | None = None
+    attempt: SpanContext | None = None
+    links: tuple[SpanContext, ...] = ()
+
+
+NONE = Lineage()
+
+
+def read(headers: Mapping[str, Any]) -> Lineage:
+    """The lineage in a message's headers, or as a worker keeps them."""
+    value = headers.get(HEADER)
+    if not isinstance(value, Mapping):
+        return NONE
+    sent = value.get("sent")
+    is_time = isinstance(sent, int | float) and 0 < sent < _NEVER
+    links = value.get("links")
+    return Lineage(
+        sent=float(sent) if is_time else None,  # type: ignore[arg-type]
+        origin=parse(value.get("origin")),
+        attempt=parse(value.get("attempt")),
+        links=_parsed(links) if isinstance(links, list) else (),
+    )
+
+
+def write(lineage: Lineage) -> dict[str, Any]:
+    """The header's value: what JSON and AMQP both know."""
+    value: dict[str, Any] = {"sent": lineage.sent}
+    if lineage.origin is not None:
+        value["origin"] = text(lineage.origin)
+    if lineage.attempt is not None:
+        value["attempt"] = text(lineage.attempt)
+    if lineage.links:
+        value["links"] = [text(each) for each in lineage.links[:MOST_LINKS]]
+    return value
+
+
+def text(span: SpanContext) -> str:
+    """A span as W3C's traceparent."""
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags & 1:02x}"
+
+
+def parse(value: object) -> SpanContext | None:
+    """The span that a traceparent names; None if it is none."""
+    found = _TRACEPARENT.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return None
+    trace_id, span_id, flags = (int(part, 16) for part in found.groups())
+    context = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags & 1))
+    return context if context.is_valid else None
+
+
+def _parsed(values: Iterable[object]) -> tuple[SpanContext, ...]:
+    found = (parse(value) for value, _ in zip(values, range(MOST_LINKS), strict=False))
+    return tuple(each for each in found if each is not None)
+
+
+def trace_context(headers: Mapping[str, Any]) -> Context:
+    """The OpenTelemetry context of a message; an empty one where it names none.
+
+    What an attempt after the first is a child of is the first send, whose headers a retry keeps.
+    """
+    context = propagation.received(propagation.from_message(headers), Context()).context
+    origin = read(headers).origin
+    if origin is None:
+        return context
+    return trace.set_span_in_context(trace.NonRecordingSpan(origin), context)
 
 
 def trace_ids(headers: Mapping[str, Any]) -> dict[str, str]:

@@ -1,97 +1,240 @@
-"""Where a task runs: its start, and its end with one outcome."""
+"""Where a task runs: its span, from its start to its one end, with one outcome."""
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
-from dataclasses import dataclass
+from collections import deque
+from contextvars import Token
 from typing import Any
 
-import structlog
 from billiard.process import current_process
 from celery import signals
-from opentelemetry import trace
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext
 
-from .. import names, tell
+from .. import logs, names, tell, tracing
 from ..outcome import Outcome, decide
 from ..tracing import ids
-from . import critical
-from .signals import connect
+from . import interrupted, process, storing
+from .current import current
+from .process import Known
+from .signals import connect as connect_signal
+
+REMEMBERED = 64
 
 
-@dataclass
-class _Running:
-    started: float
-    tokens: dict[str, Any]
+class Attempt:
+    """A task that runs here. Each part of its start may be made again if a signal cuts it off."""
+
+    __slots__ = (
+        "before",
+        "bound",
+        "known",
+        "origin",
+        "request",
+        "span",
+        "started",
+        "stored",
+        "token",
+        "wait",
+    )
+
+    def __init__(self, request: Any, known: Known) -> None:
+        self.request, self.known = request, known
+        # The caller of an eager task may be dealing with an exception of its own.
+        self.before = sys.exception()
+        self.started = time.perf_counter()
+        self.span: trace.Span = trace.INVALID_SPAN
+        # The first send, which later attempts are children of.
+        self.origin: SpanContext | None = None
+        self.stored = 0.0
+        self.wait: float | None = None
+        self.token: Token[Context] | None = None
+        self.bound: logs.Bound | None = None
 
 
 # A stack for each id: an eager retry runs inside the attempt before it.
-_running: dict[str, list[_Running]] = {}
+_running: dict[str, list[Attempt]] = {}
+_ended: deque[str] = deque(maxlen=REMEMBERED)
 
 
 def is_running(task_id: str) -> bool:
-    """Whether this process runs the task; what runs here is told here."""
-    return task_id in _running
+    """Whether this process runs the task, or has just told its end; it is told here alone."""
+    return task_id in _running or task_id in _ended
 
 
-def connect_start() -> None:
-    connect(signals.task_prerun, on_prerun)
-
-
-def connect_end() -> None:
-    connect(signals.task_postrun, on_postrun)
-
-
-def on_prerun(task_id: str, task: Any, **_: Any) -> None:
-    tokens = structlog.contextvars.bind_contextvars(task_id=task_id, task=task.name)
-    entry = _Running(time.perf_counter(), dict(tokens))
-    _running.setdefault(task_id, []).append(entry)
-    tell.logger.debug(names.TASK_STARTED, attempt=task.request.retries + 1)
-
-
-def on_postrun(
-    task_id: str, task: Any, state: str | None = None, retval: Any = None, **_: Any
-) -> None:
-    entry = _pop(task_id)
-    if entry is None:
-        return
-    try:
-        if state is None and _in_pool_child():
-            # This child is dying; the worker's main process knows why and tells it.
-            span = trace.get_current_span()
-            span.set_status(trace.Status(trace.StatusCode.ERROR, "ended from outside"))
-            return
-        exception = retval if isinstance(retval, BaseException) else None
-        outcome = decide(state, exception)
-        _mark_span(outcome)
-        tell.task(
-            outcome,
-            name=task.name,
-            task_id=task_id,
-            critical=critical.is_critical(task.name, task),
-            seconds=time.perf_counter() - entry.started,
-            exception=exception,
-            **ids.current(),
-        )
-    finally:
-        structlog.contextvars.reset_contextvars(**entry.tokens)
-
-
-def _mark_span(outcome: Outcome) -> None:
-    span = trace.get_current_span()
-    span.set_attribute(names.CELERY_OUTCOME, outcome.kind)
-    if outcome.error_type:
-        span.set_attribute(names.ERROR_TYPE, outcome.error_type)
-
-
-def _pop(task_id: str) -> _Running | None:
+def running(task_id: str) -> Attempt | None:
+    """The attempt that this process runs."""
     stack = _running.get(task_id)
-    if not stack:
-        return None
-    entry = stack.pop()
-    if not stack:
-        _running.pop(task_id, None)
-    return entry
+    return stack[-1] if stack else None
 
 
-def _in_pool_child() -> bool:
+def connect() -> None:
+    """Follow what runs here."""
+    connect_signal(signals.task_prerun, on_prerun)
+    connect_signal(signals.task_postrun, on_postrun)
+    connect_signal(signals.worker_process_init, on_pool_process)
+    connect_signal(signals.worker_ready, on_worker)
+    storing.connect(_stored)
+
+
+def disconnect() -> None:
+    """Undo the part of `connect` that isn't a signal."""
+    storing.disconnect()
+    _running.clear()
+    _ended.clear()
+
+
+def on_pool_process(**_: Any) -> None:
+    if in_pool_process():
+        current.pool = "prefork"
+
+
+def on_worker(sender: Any, **_: Any) -> None:
+    # The pools' modules are called as their option is, but for one.
+    kind = type(sender.pool).__module__.rpartition(".")[2]
+    current.pool = "threads" if kind == "thread" else kind
+
+
+def on_prerun(task_id: str, task: Any, args: Any = (), kwargs: Any = None, **_: Any) -> None:
+    attempt = Attempt(task.request, process.known(task))
+    _running.setdefault(task_id, []).append(attempt)
+    interrupted.finish(_begin, attempt, task_id, args, kwargs or {}, send_again=True)
+
+
+def _begin(attempt: Attempt, task_id: str, args: Any, kwargs: Any) -> None:
+    if attempt.token is not None:
+        context.detach(attempt.token)
+    started = process.start(attempt.known, attempt.request, task_id, args, kwargs)
+    attempt.span, attempt.origin, attempt.wait = started.span, started.origin, started.wait
+    attempt.token = context.attach(trace.set_span_in_context(started.span, started.context))
+    number = attempt.request.retries + 1
+    queue = {names.QUEUE: started.queue} if started.queue else {}
+    attempt.bound = logs.bind(task_id=task_id, task=attempt.known.name, attempt=number, **queue)
+    if tell.logs_at(logging.DEBUG):
+        tell.logger.debug(names.TASK_STARTED)
+
+
+def on_postrun(task_id: str, state: str | None = None, retval: Any = None, **_: Any) -> None:
+    attempt = running(task_id)
+    if attempt is None:
+        return
+    seconds = time.perf_counter() - attempt.started
+    raised = sys.exception()
+    raised = None if raised is attempt.before else raised
+    try:
+        interrupted.finish(_end, attempt, task_id, seconds, state, retval, raised)
+    finally:
+        interrupted.finish(_leave, attempt)
+        # Last: whoever hears of this end too asks `is_running`.
+        _pop(task_id)
+
+
+def _end(
+    attempt: Attempt,
+    task_id: str,
+    seconds: float,
+    state: str | None,
+    retval: Any,
+    raised: BaseException | None,
+) -> None:
+    if _is_dying(state, raised):
+        _leave_open(attempt)
+    else:
+        cause = _cause(state, retval, raised)
+        _tell(attempt, task_id, seconds, _outcome(attempt.known, state, raised, cause), cause)
+
+
+def _leave(attempt: Attempt) -> None:
+    """Give the context back, in whatever way the end was told."""
+    if attempt.token is not None:
+        token, attempt.token = attempt.token, None
+        context.detach(token)
+    if attempt.bound is not None:
+        bound, attempt.bound = attempt.bound, None
+        logs.unbind(bound)
+
+
+def _tell(attempt: Attempt, task_id: str, seconds: float, outcome: Outcome, cause: object) -> None:
+    span = attempt.span
+    error = cause if isinstance(cause, BaseException) else None
+    process.end(span, outcome, error, seconds, attempt.stored)
+    attempt.span = trace.INVALID_SPAN
+    if span is trace.INVALID_SPAN:
+        # It was told already, before a signal cut this off.
+        return
+    known = attempt.known
+    tell.task(
+        outcome,
+        name=known.name,
+        task_id=task_id,
+        critical=known.critical,
+        seconds=seconds,
+        exception=error,
+        wait=attempt.wait,
+        **ids.of(span),
+    )
+    if current.runtime is not None:
+        labels = {"task": known.name, "worker": attempt.request.hostname or ""}
+        current.runtime.record(seconds, labels)
+
+
+def _is_dying(state: str | None, raised: BaseException | None) -> bool:
+    """Whether this pool process ends with the task: the worker's main process tells why."""
+    return state is None and not isinstance(raised, Exception) and in_pool_process()
+
+
+def _leave_open(attempt: Attempt) -> None:
+    # The agent ends it, by the cause that the main process notes.
+    if not tracing.ends_what_is_left():
+        attempt.span.set_status(trace.StatusCode.ERROR, "ended from outside")
+        attempt.span.end()
+    attempt.span = trace.INVALID_SPAN
+
+
+def _cause(state: str | None, retval: Any, raised: BaseException | None) -> object:
+    """The exception that an outcome is about.
+
+    Where Celery failed to store how the task ended, `raised` is why. With no state yet, the task
+    itself had raised, and its exception is at the root of that.
+    """
+    if raised is not None and state is None:
+        chain = [raised]
+        while chain[-1].__context__ is not None and chain[-1].__context__ not in chain:
+            chain.append(chain[-1].__context__)
+        return chain[-1]
+    if raised is not None and state == "SUCCESS":
+        return raised
+    return retval if isinstance(retval, BaseException) else None
+
+
+def _outcome(
+    known: Known, state: str | None, raised: BaseException | None, cause: object
+) -> Outcome:
+    if state == "SUCCESS" and raised is not None:
+        return decide("task_internal_error", cause)
+    expected = state == "FAILURE" and isinstance(cause, known.throws)
+    return decide(state, cause, expected=expected)
+
+
+def _stored(task_id: str, seconds: float) -> None:
+    attempt = running(task_id)
+    if attempt is not None:
+        attempt.stored += seconds
+
+
+def _pop(task_id: str) -> None:
+    stack = _running.get(task_id)
+    if stack:
+        stack.pop()
+        if not stack:
+            _ended.append(task_id)
+            _running.pop(task_id, None)
+
+
+def in_pool_process() -> bool:
+    """Whether this is a child of a prefork pool."""
     return current_process()._parent_pid is not None  # noqa: SLF001  billiard has no other name

@@ -1,22 +1,62 @@
-"""Where a task is published: a count, a debug line, and the end of a span that failed to go."""
+"""Where a task is published: its send span, its message's headers, a count and a debug line."""
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from typing import Any
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar, Token
+from typing import Any, NamedTuple
 
 from celery import Celery, signals
-from opentelemetry.instrumentation.celery import utils
-from opentelemetry.instrumentation.utils import unwrap
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled, unwrap
+from opentelemetry.trace import Link, SpanContext, SpanKind
 from wrapt import wrap_function_wrapper
 
-from .. import metrics, names
+from .. import metrics, names, redact, tell
 from ..guard import guarded
-from ..tell import logger
+from ..outcome import decide
+from ..tracing import exceptions, ids, propagation
+from . import attributes, carrier, critical
+from .broker import system
+from .carrier import Lineage
+from .current import current
+from .execute import running
 from .signals import connect as connect_signal
 
-# The message on its way to the broker: the task's name and the id.
-_sending: ContextVar[tuple[str, str] | None] = ContextVar("followthrough_sending", default=None)
+MOST_PARENTS = 256
+
+
+class Sending:
+    """One call of `send_task`: what is known of its message, and its span once that has begun."""
+
+    __slots__ = ("app", "name", "queue", "span", "started", "task_id", "token")
+
+    def __init__(self, app: Celery, name: str) -> None:
+        self.app, self.name = app, name
+        self.started = time.time_ns()
+        self.task_id = self.queue = ""
+        self.span: trace.Span | None = None
+        self.token: Token[Context] | None = None
+
+
+class Tick(NamedTuple):
+    """The entry of beat's schedule that is due, and the seconds since it was."""
+
+    entry: str
+    late: float
+
+
+_sending: ContextVar[Sending | None] = ContextVar("followthrough_sending", default=None)
+# Set by who knows more of the message that is about to be sent.
+tick: ContextVar[Tick | None] = ContextVar("followthrough_tick", default=None)
+waited_for: ContextVar[Sequence[SpanContext]] = ContextVar("followthrough_waited", default=())
+
+# How many messages each of the last parents has sent, by their span ids.
+_sent: OrderedDict[int, int] = OrderedDict()
 
 
 class _Patched:
@@ -24,7 +64,7 @@ class _Patched:
 
 
 def connect() -> None:
-    """Count and log what is published; the stock instrumentor must be connected already."""
+    """Trace, count and log what is published."""
     connect_signal(signals.before_task_publish, on_publishing)
     connect_signal(signals.after_task_publish, on_published)
     if not _Patched.done:
@@ -39,40 +79,174 @@ def disconnect() -> None:
         _Patched.done = False
 
 
-def on_publishing(sender: str, headers: Any = None, **_: Any) -> None:
-    _sending.set((sender, _id(headers)))
-
-
-def on_published(
-    sender: str, routing_key: str | None = None, headers: Any = None, **_: Any
-) -> None:
-    _sending.set(None)
-    queue = routing_key or ""
-    metrics.count_published(sender, queue)
-    logger.debug(names.TASK_PUBLISHED, task=sender, task_id=_id(headers), queue=queue)
-
-
-def _id(headers: Any) -> str:
-    return str((headers or {}).get("id", ""))
-
-
-def _send_task(wrapped: Any, _app: Celery, args: Any, kwargs: Any) -> Any:
+def _send_task(wrapped: Any, app: Celery, args: Any, kwargs: Any) -> Any:
+    sending = Sending(app, str(args[0] if args else kwargs.get("name", "")))
+    outer = _sending.set(sending)
     try:
         return wrapped(*args, **kwargs)
-    except Exception as error:
-        _end_span(error)
+    except BaseException as error:
+        # Celery has no signal for this.
+        _fail(sending, error)
         raise
+    finally:
+        _leave(sending)
+        _sending.reset(outer)
+
+
+def on_publishing(
+    sender: str,
+    headers: Any = None,
+    body: Any = None,
+    routing_key: str | None = None,
+    exchange: Any = None,
+    properties: Any = None,
+    declare: Any = None,
+    **_: Any,
+) -> None:
+    sending = _sending.get()
+    if sending is None or sending.span is not None or not isinstance(headers, dict):
+        return
+    sending.name, sending.task_id = sender, _id(headers, body)
+    sending.queue = _queue(declare, routing_key)
+    if not is_instrumentation_enabled():
+        return
+    lineage = _lineage(headers, sending.task_id)
+    parent, links = _parent(lineage)
+    sending.span = current.tracer.start_span(
+        f"send {sender}",
+        context=parent,
+        kind=SpanKind.PRODUCER,
+        attributes=_attributes(sending, headers, body, exchange, properties),
+        links=links,
+    )
+    sending.token = context.attach(trace.set_span_in_context(sending.span, parent))
+    headers.update(propagation.into_message())
+    headers[carrier.HEADER] = carrier.write(lineage)
+
+
+def on_published(sender: str, **_: Any) -> None:
+    sending = _sending.get()
+    if sending is None:
+        return
+    metrics.count_published(sender, sending.queue)
+    if tell.logs_at(logging.DEBUG):
+        tell.logger.debug(
+            names.TASK_PUBLISHED, task=sender, task_id=sending.task_id, queue=sending.queue
+        )
+    _leave(sending)
+
+
+@guarded("celery.publish_end")
+def _leave(sending: Sending) -> None:
+    span, token = sending.span, sending.token
+    sending.token = None
+    if token is not None:
+        context.detach(token)
+        if span is not None:
+            span.end()
 
 
 @guarded("celery.publish_failed")
-def _end_span(error: Exception) -> None:
-    # Celery has no signal for this: the stock span would stay open, and current, for ever.
-    sending = _sending.get()
-    _sending.set(None)
-    if sending is None:
+def _fail(sending: Sending, error: BaseException) -> None:
+    if sending.span is not None and sending.token is None:
+        # It was sent; what failed came afterwards.
         return
-    name, task_id = sending
-    task = utils.retrieve_task_from_sender({"sender": name})
-    if (open_span := utils.retrieve_context(task, task_id, is_publish=True)) is not None:
-        open_span[1].__exit__(type(error), error, error.__traceback__)
-        utils.detach_context(task, task_id, is_publish=True)
+    task = sending.app.tasks.get(sending.name)
+    outcome = decide("publish_failed", error)
+    span = sending.span or _late_span(sending)
+    span.set_attributes({names.CELERY_OUTCOME: outcome.kind, names.ERROR_TYPE: outcome.error_type})
+    span.set_status(trace.StatusCode.ERROR, redact.text(outcome.message))
+    exceptions.record(span, error)
+    if sending.token is None:
+        span.end()
+    tell.task(
+        outcome,
+        name=sending.name,
+        task_id=sending.task_id,
+        critical=critical.is_critical(sending.name, task),
+        label=None if task is not None else names.UNKNOWN_TASK,
+        queue=sending.queue,
+        **ids.of(span),
+    )
+
+
+def _late_span(sending: Sending) -> trace.Span:
+    """The span of a message that failed before Celery said anything about it."""
+    return current.tracer.start_span(
+        f"send {sending.name}",
+        kind=SpanKind.PRODUCER,
+        attributes=_attributes(sending, {}, None, None, None),
+        start_time=sending.started,
+    )
+
+
+def _lineage(headers: dict[str, Any], task_id: str) -> Lineage:
+    """What the message's own header says; a retry brings along the headers of its last attempt."""
+    links, sent = tuple(waited_for.get()), round(time.time(), 6)
+    retries = headers.get("retries")
+    if not retries:
+        return Lineage(sent, links=links)
+    inherited = carrier.read(headers)
+    attempt = running(task_id)
+    origin = inherited.origin or carrier.parse(headers.get("traceparent"))
+    return Lineage(
+        sent,
+        origin=origin or (attempt.origin if attempt else None),
+        attempt=attempt.span.get_span_context() if attempt else None,
+        links=links or inherited.links,
+    )
+
+
+def _parent(lineage: Lineage) -> tuple[Context, list[Link]]:
+    """The send span's context and links; after too many children of one parent, a new trace."""
+    links = [Link(each) for each in lineage.links]
+    here = context.get_current()
+    if tick.get() is not None:
+        return trace.set_span_in_context(trace.INVALID_SPAN, here), links
+    parent = trace.get_current_span(here).get_span_context()
+    if parent.is_valid and _count(parent.span_id) > current.fan_out:
+        root = trace.set_span_in_context(trace.INVALID_SPAN, here)
+        return root, [Link(parent), *links]
+    return here, links
+
+
+def _count(span_id: int) -> int:
+    count = _sent.pop(span_id, 0) + 1
+    _sent[span_id] = count
+    if len(_sent) > MOST_PARENTS:
+        _sent.popitem(last=False)
+    return count
+
+
+def _attributes(
+    sending: Sending, headers: Mapping[str, Any], body: Any, exchange: Any, properties: Any
+) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        names.MESSAGING_SYSTEM: system(sending.app),
+        names.MESSAGING_OPERATION_NAME: "send",
+        names.MESSAGING_OPERATION_TYPE: "send",
+        names.CELERY_TASK: sending.name,
+    }
+    if sending.queue:
+        found[names.MESSAGING_DESTINATION] = sending.queue
+    found |= attributes.of_message(headers, sending.task_id)
+    if exchange:
+        found[names.CELERY_EXCHANGE] = str(getattr(exchange, "name", exchange))
+    if priority := (properties or {}).get("priority"):
+        found[names.CELERY_PRIORITY] = priority
+    if isinstance(body, tuple) and (chord := attributes.chord(body[2].get("chord"))):
+        found[names.CELERY_CHORD] = chord
+    if (due := tick.get()) is not None:
+        found |= {names.CELERY_SCHEDULE: due.entry, names.CELERY_SCHEDULE_LATE: due.late}
+    return found
+
+
+def _id(headers: Mapping[str, Any], body: Any) -> str:
+    # In Celery's first protocol the body has it.
+    found = headers.get("id") or (body.get("id") if isinstance(body, dict) else None)
+    return str(found or "")
+
+
+def _queue(declare: Any, routing_key: str | None) -> str:
+    name = getattr(declare[0], "name", "") if declare else ""
+    return name or routing_key or ""

@@ -20,6 +20,7 @@ from .carrier import trace_ids
 from .execute import is_running
 from .poison import Poisoned, poisoned
 from .signals import connect as connect_signal
+from .timing import RECEIVED
 
 CHILD_EXIT_SECONDS = 1.0
 # Billiard gives a lost process's results ten seconds to arrive, and looks every second.
@@ -81,6 +82,7 @@ def on_worker_init(sender: Any, **_: Any) -> None:
 
 def on_received(request: Any, **_: Any) -> None:
     _received[request.id] = request
+    request.delivery_info[RECEIVED] = time.time()
 
 
 @guarded("celery.task_accepted")

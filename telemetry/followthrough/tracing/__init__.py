@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from .provider import configure, finish, is_watched, need_agent, note_cause, under_way
+from .provider import (
+    configure,
+    ends_what_is_left,
+    finish,
+    is_watched,
+    need_agent,
+    note_cause,
+    under_way,
+)
 from .tracer import describe, get_tracer
 
 __all__ = [
     "configure",
     "describe",
+    "ends_what_is_left",
     "finish",
     "get_tracer",
     "is_watched",

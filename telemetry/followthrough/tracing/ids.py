@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from opentelemetry import trace
 
 
-def of(span: trace.Span) -> dict[str, str]:
+def of(span: trace.Span) -> dict[str, Any]:
     """trace_id and span_id in hex; nothing where the span is none."""
     context = span.get_span_context()
     if not context.is_valid:

@@ -110,6 +110,11 @@ def is_watched(seconds: float) -> None:
         _Current.recorder.patience = seconds
 
 
+def ends_what_is_left() -> bool:
+    """Whether somebody ends the spans that this process leaves open as it dies."""
+    return _Current.recorder is not None
+
+
 def note_cause(pid: int, error_type: str, message: str) -> None:
     """Say why a process was lost, so that the spans it had under way end with that."""
     if _Current.rings is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import Celery, signals
+from celery.app.task import Context
 from celery.exceptions import Ignore, Reject
 from kombu.exceptions import OperationalError
 from opentelemetry import trace
@@ -82,7 +83,7 @@ def test_an_end_is_one_line_one_count_and_marked_on_its_span(
     celery.tasks[f"unit.{name}"].apply(args, task_id="id-1")
     assert ends(told) == [(event, f"unit.{name}")]
     (line,) = told.events(event)
-    span = told.span(f"run/unit.{name}")
+    span = told.span(f"process unit.{name}")
     assert (line["task_id"], line["outcome"]) == ("id-1", labels["outcome"])
     assert line["span_id"] == trace.format_span_id(span.context.span_id)
     assert span.attributes["celery.outcome"] == labels["outcome"]
@@ -193,12 +194,12 @@ def test_a_hard_time_limit_is_told_once_for_each_run(told: Captured, celery: Cel
 def test_a_failure_of_what_runs_here_is_left_to_its_end(told: Captured, celery: Celery) -> None:
     """In a pool of threads both signals are sent in one process."""
     task = celery.tasks["unit.fail"]
-    task.request_stack.push(SimpleNamespace(retries=0, hostname="h"))
+    task.request_stack.push(Context(hostname="h"))
     try:
         execute.on_prerun("here-1", task)
         main_process_failure(celery, ValueError("x"), "here-1")
         assert ends(told) == []
-        execute.on_postrun("here-1", task, "FAILURE", ValueError("x"))
+        execute.on_postrun("here-1", "FAILURE", ValueError("x"))
     finally:
         task.request_stack.pop()
     assert ends(told) == [("task.failed", "unit.fail")]
@@ -255,7 +256,7 @@ def test_a_failed_publish_ends_its_span_and_leaks_nothing(
     with pytest.raises(OperationalError):
         celery.tasks["unit.add"].delay(1, 2)
     assert not trace.get_current_span().get_span_context().is_valid
-    span = told.span("apply_async/unit.add")
+    span = told.span("send unit.add")
     assert span.status.status_code is trace.StatusCode.ERROR
     assert told.metric("celery_tasks_published_total") == 0
     assert publish._sending.get() is None

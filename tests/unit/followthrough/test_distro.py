@@ -62,7 +62,7 @@ def test_a_program_without_a_line_about_telemetry_is_told_once(
     ends = [line["event"] for line in lines]
     assert sorted(ends) == ["request.finished", "task.succeeded"], done.stdout + done.stderr
     names = [text.strip() for text in texts if text.strip().startswith('"name"')]
-    assert names == ['"name": "run/host.work",', '"name": "GET /go",']
+    assert names == ['"name": "process host.work",', '"name": "GET /go",']
     assert len({line["trace_id"] for line in lines}) == 1
     assert {line["service"] for line in lines} == {"host"}
     assert sum('"service.name": "host"' in text for text in texts) == len(names)

@@ -1,0 +1,61 @@
+"""Where a task's time went, from the clocks of the hosts it passed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from .. import names
+
+# The worker's main process notes in a message's delivery_info when it came; the pool's process
+# gets that with the message.
+RECEIVED = "followthrough_received"
+
+
+def waits(
+    sent: float | None, received: float | None, eta: float | None, started: float
+) -> dict[str, float]:
+    """Attributes of the time before the start; all in seconds since 1970, None where not known.
+
+    The sender's clock may be ahead of or behind the worker's, and so may the clock that an ETA was
+    made by: no time is negative, and what is not known is left out.
+    """
+    found: dict[str, float] = {}
+    if sent is not None:
+        found[names.TIME_PUBLISHED] = sent
+        found[names.TIME_BROKER] = _between(sent, started if received is None else received)
+    if received is None:
+        return found
+    due = received if eta is None else min(max(received, eta), started)
+    if eta is not None:
+        found[names.TIME_ETA] = _between(received, due)
+    found[names.TIME_PREFETCHED] = _between(due, started)
+    return found
+
+
+def wait(sent: float | None, started: float) -> float | None:
+    """Seconds from a message's publishing to its start."""
+    return None if sent is None else _between(sent, started)
+
+
+def _between(start: float, end: float) -> float:
+    return round(max(0.0, end - start), 6)
+
+
+def received(headers: Mapping[str, Any]) -> float | None:
+    """When the worker got the message."""
+    info = headers.get("delivery_info")
+    at = info.get(RECEIVED) if isinstance(info, dict) else None
+    return at if isinstance(at, float) else None
+
+
+def timestamp(iso: object) -> float | None:
+    """Seconds since 1970 of an ISO 8601 text with a zone; None for anything else."""
+    if not isinstance(iso, str):
+        return None
+    try:
+        at = datetime.fromisoformat(iso)
+    except ValueError:
+        return None
+    return at.timestamp() if at.tzinfo is not None else None
