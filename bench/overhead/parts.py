@@ -116,15 +116,15 @@ def _logs_and_metrics() -> dict[str, Part]:
     import structlog  # noqa: PLC0415
 
     from followthrough import metrics, names  # noqa: PLC0415
-    from followthrough.outcome import decide  # noqa: PLC0415
+    from followthrough.outcome import decide, decide_request  # noqa: PLC0415
 
     logger = structlog.get_logger("followthrough.flask")
-    success = decide("SUCCESS", None)
+    success, answered = decide("SUCCESS", None), decide_request(200)
     fields = {"method": "POST", "route": "/publish", "status": 200, "duration": 0.001234}
     ids = {"request_id": "0" * 16, "trace_id": "0" * 32, "span_id": "0" * 16}
     return {
         "log line": lambda: logger.info(names.REQUEST_FINISHED, **fields, **ids),
-        "metric of a request": lambda: metrics.observe_request("POST", "/publish", 200, 0.001),
+        "metric of a request": lambda: metrics.observe_request("POST", "/publish", answered, 0.001),
         "metric of a published task": lambda: metrics.count_published("bench.noop", "celery"),
         "metrics of a task": lambda: metrics.observe_task("bench.noop", success, 0.001),
     }
