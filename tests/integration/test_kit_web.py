@@ -74,6 +74,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
             "FOLLOWTHROUGH_STATE_DIR": str(folder / "state"),
             "FOLLOWTHROUGH_LOG_FORMAT": "json",
             "OTEL_EXPORTER_OTLP_ENDPOINT": spans.endpoint,
+            "OTEL_EXPORTER_PROMETHEUS_PORT": str(free_port()),
         }
         with running(argv, folder / "web.log", env) as program:
             wait_for(lambda: answers(port), "gunicorn answers")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from celery import Celery
@@ -162,3 +164,17 @@ def fail_route() -> str:
 @web.get("/stream")
 def stream_route() -> Any:
     return (f"{n}\n" for n in range(3))
+
+
+@web.get("/broken")
+def broken_route() -> Any:
+    def lines() -> Iterator[str]:
+        yield "0\n"
+        raise ValueError("the stream broke")
+
+    return lines()
+
+
+@web.get("/endless")
+def endless_route() -> Any:
+    return ("x" * 65536 for _ in itertools.count())

@@ -76,4 +76,4 @@ def finished(begun: bytes, left: Left) -> bytes:
     """The record of a span that its process could not end."""
     cause = left.cause or UNKNOWN
     prefix, body = record.body(begun)
-    return record.span(prefix, encode.ended(body, left.since, cause.error_type, cause.message))
+    return record.whole(prefix, encode.ended(body, left.since, cause.error_type, cause.message))

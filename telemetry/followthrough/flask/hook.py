@@ -1,7 +1,8 @@
 """Where requests are seen: `flask.Flask.__call__`, for all apps or for some.
 
 It is replaced on the class itself, so that subclasses, apps made before, and apps within other
-WSGI middleware are seen; a request that goes through several apps is one.
+WSGI middleware are seen; a request that goes through several apps is one. The class is taken from
+`flask.app`: `flask.Flask` may be the stock instrumentor's at this time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import flask
-from flask import Flask
+from flask.app import Flask
 from flask.signals import got_request_exception, request_started
 
 from .. import guard

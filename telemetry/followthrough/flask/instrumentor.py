@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flask import Flask
+from flask.app import Flask
 from opentelemetry.instrumentation import flask as stock
 
 from .. import setup

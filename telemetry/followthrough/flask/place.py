@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from flask import Flask
+from flask.app import Flask
 from opentelemetry.instrumentation import flask as stock
 
 _STATIC = ("instrument_app", "uninstrument_app")

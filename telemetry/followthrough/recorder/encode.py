@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001  parts of spans are private, and the kit's bounds name the SDK's version
-"""A span as OTLP (opentelemetry-proto, trace/v1/trace.proto), straight to bytes."""
+"""Spans and log records as OTLP (opentelemetry-proto: trace.proto, logs.proto), as bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanContext, Status, TraceState
 
 _names = wire.Texts(b"\x2a")
+_severities, _events = wire.Texts(b"\x1a"), wire.Texts(b"\x62")
 _TIME = struct.Struct("<cQ")
+_FLAGS = struct.Struct("<cI")
 # SpanFlags: whether the parent is remote is known, and whether it is.
 _KINDS = {kind: bytes((0x30, kind.value + 1)) for kind in SpanKind}
 _NO_STATUS = b"\x7a\x00"
@@ -93,14 +95,45 @@ def ended(body: bytes, end: int, error_type: str, message: str) -> bytes:
     return body + _TIME.pack(b"\x41", end) + attributes + status
 
 
+def log(
+    *,
+    timestamp: int | None,
+    observed: int,
+    severity: int,
+    severity_text: str | None,
+    body: Any,
+    attributes: Any,
+    dropped: int,
+    trace_id: int,
+    span_id: int,
+    flags: int,
+    event_name: str | None,
+) -> bytes:
+    """A LogRecord message; times are nanoseconds since 1970, ids that are 0 none."""
+    parts = [
+        _TIME.pack(b"\x09", timestamp) if timestamp else b"",
+        b"\x10" + wire.varint(severity) if severity else b"",
+        _severities[severity_text] if severity_text else b"",
+        wire.message(b"\x2a", wire.any_value(body)),
+        wire.attributes(b"\x32", _plain(attributes)),
+        _count(b"\x38", dropped),
+        _FLAGS.pack(b"\x45", flags) if flags else b"",
+        b"\x4a\x10" + trace_id.to_bytes(16, "big") if trace_id else b"",
+        b"\x52\x08" + span_id.to_bytes(8, "big") if span_id else b"",
+        _TIME.pack(b"\x59", observed),
+        _events[event_name] if event_name else b"",
+    ]
+    return b"".join(parts)
+
+
 def resource(of: Resource) -> bytes:
-    """The fields of a ResourceSpans that say where its spans come from."""
+    """The fields of a ResourceSpans or ResourceLogs that say where its content comes from."""
     body = wire.attributes(b"\x0a", of.attributes)
     return wire.message(b"\x0a", body) + _optional(b"\x1a", of.schema_url)
 
 
 def scope(of: InstrumentationScope | None) -> bytes:
-    """The fields of a ScopeSpans that say which instrumentation made its spans."""
+    """The fields of a ScopeSpans or ScopeLogs that say which instrumentation made its content."""
     if of is None:
         return b"\x0a\x00"
     body = _optional(b"\x0a", of.name) + _optional(b"\x12", of.version)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import TraceFlags
@@ -11,6 +11,7 @@ from .. import guard
 from . import encode, record
 from .encode import Begun
 from .inflight import Entry
+from .prefixes import Prefixes
 from .writer import Pending
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from .recorder import Recorder
 
-_MOST_SCOPES = 1024
-
 
 class RecorderProcessor(SpanProcessor):
     """The SDK's span processor that records; there is nothing to flush and nothing to wait for."""
@@ -28,7 +27,7 @@ class RecorderProcessor(SpanProcessor):
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._entries: dict[int, Entry] = {}
-        self._prefixes: dict[tuple[int, int, bool], tuple[Any, Any, bytes]] = {}
+        self._prefixes = Prefixes()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         """Note the span that a request or task begins in this process, in case it is killed."""
@@ -62,7 +61,7 @@ class RecorderProcessor(SpanProcessor):
         """
         try:
             begun = encode.begun(span)
-            self._recorder.begin(record.span(self._prefix(span), begun.body), entry)
+            self._recorder.begin(self._record(span, begun.body), entry)
         except BaseException:
             entry.end()
             raise
@@ -81,7 +80,7 @@ class RecorderProcessor(SpanProcessor):
     def _end(self, span: ReadableSpan, pending: Pending, begun: Begun | None) -> None:
         if _is_sampled(span):
             if not pending.payload:
-                pending.payload = record.span(self._prefix(span), encode.span(span, begun))
+                pending.payload = self._record(span, encode.span(span, begun))
             self._recorder.put(pending)
         elif isinstance(pending.entry, Entry):
             self._recorder.give_up(pending.entry)
@@ -93,18 +92,10 @@ class RecorderProcessor(SpanProcessor):
         """True: what has ended is recorded."""
         return True
 
-    def _prefix(self, span: ReadableSpan) -> bytes:
-        resource, scope, is_sampled = span.resource, span.instrumentation_scope, _is_sampled(span)
-        key = (id(resource), id(scope), is_sampled)
-        found = self._prefixes.get(key)
-        if found is None:
-            kind = record.SPAN if is_sampled else record.UNSAMPLED
-            prefix = record.prefix(encode.resource(resource), encode.scope(scope), kind)
-            # Both are kept, so that no other object gets their ids.
-            found = (resource, scope, prefix)
-            if len(self._prefixes) < _MOST_SCOPES:
-                self._prefixes[key] = found
-        return found[2]
+    def _record(self, span: ReadableSpan, body: bytes) -> bytes:
+        kind = record.SPAN if _is_sampled(span) else record.UNSAMPLED
+        prefix = self._prefixes.of(span.resource, span.instrumentation_scope, kind)
+        return record.whole(prefix, body)
 
 
 def _is_sampled(span: ReadableSpan) -> bool:

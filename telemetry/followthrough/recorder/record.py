@@ -1,4 +1,4 @@
-"""A record of the bulk ring: a span, with the encoded resource and scope that it belongs to.
+"""A record: a span or log record, with the encoded resource and scope that it belongs to.
 
 A span that is not sampled stands in the table of what is under way only, and is not sent. Each
 record stands for itself, so a slot's next owner, of whatever service, goes on in the ring.
@@ -12,17 +12,18 @@ from . import wire
 
 SPAN = b"T"
 UNSAMPLED = b"U"  # the same for a span that is not to be sent
-_TAG = b"\x12"  # ScopeSpans.spans
+LOG = b"L"
+_TAG = b"\x12"  # ScopeSpans.spans, and ScopeLogs.log_records
 _PREFIX = struct.Struct("<cII")  # the kind, and how long resource and scope are
 
 
 def prefix(resource: bytes, scope: bytes, kind: bytes = SPAN) -> bytes:
-    """What stands before the bytes of each span of this resource and scope."""
+    """What stands before the bytes of each span, or log record, of this resource and scope."""
     return _PREFIX.pack(kind, len(resource), len(scope)) + resource + scope
 
 
-def span(prefix: bytes, body: bytes) -> bytes:
-    """A record of a Span message."""
+def whole(prefix: bytes, body: bytes) -> bytes:
+    """A record of a Span or LogRecord message."""
     return prefix + wire.message(_TAG, body)
 
 
@@ -53,7 +54,7 @@ def traceparent(record: bytes | None) -> str:
 
 
 def is_span(record: bytes) -> bool:
-    """Whether `split` takes it."""
+    """Whether it is a span to be sent."""
     return record[:1] == SPAN and _is_whole(record)
 
 
@@ -62,10 +63,13 @@ def is_unsampled(record: bytes) -> bool:
     return record[:1] == UNSAMPLED and _is_whole(record)
 
 
+def is_log(record: bytes) -> bool:
+    """Whether it is a log record."""
+    return record[:1] == LOG and _is_whole(record)
+
+
 def split(record: bytes) -> tuple[bytes, bytes, bytes]:
-    """The resource, the scope and the span of a record; raises ValueError if it is none."""
-    if not is_span(record):
-        raise ValueError("no span's record")
+    """The resource, the scope and the message of a record; raises ValueError if it is none."""
     return _parts(record)[1:]
 
 

@@ -9,13 +9,23 @@ from . import record, wire
 
 def traces(records: Iterable[bytes]) -> bytes:
     """An ExportTraceServiceRequest of all spans, grouped by their resource and scope."""
+    return _joined(records)
+
+
+def logs(records: Iterable[bytes]) -> bytes:
+    """An ExportLogsServiceRequest of all log records, grouped by their resource and scope."""
+    return _joined(records)
+
+
+def _joined(records: Iterable[bytes]) -> bytes:
+    # Both requests have the same fields, one in the other.
     origins: dict[bytes, dict[bytes, list[bytes]]] = {}
     for each in records:
-        resource, scope, span = record.split(each)
-        origins.setdefault(resource, {}).setdefault(scope, []).append(span)
-    return b"".join(_resource_spans(origin, scopes) for origin, scopes in origins.items())
+        resource, scope, message = record.split(each)
+        origins.setdefault(resource, {}).setdefault(scope, []).append(message)
+    return b"".join(_of_resource(origin, scopes) for origin, scopes in origins.items())
 
 
-def _resource_spans(origin: bytes, scopes: dict[bytes, list[bytes]]) -> bytes:
-    parts = [wire.message(b"\x12", scope + b"".join(spans)) for scope, spans in scopes.items()]
+def _of_resource(origin: bytes, scopes: dict[bytes, list[bytes]]) -> bytes:
+    parts = [wire.message(b"\x12", scope + b"".join(found)) for scope, found in scopes.items()]
     return wire.message(b"\x0a", origin + b"".join(parts))

@@ -190,7 +190,7 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         self.update_name(name)
         self.set_attributes(attributes)
         if isinstance(self._pending.entry, Entry):
-            self._processor.begin(self, self._pending.entry)
+            self._begun = self._processor.begin(self, self._pending.entry)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set how it went: OK is final, and UNSET changes nothing."""

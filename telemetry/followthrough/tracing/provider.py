@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import os
 from pathlib import Path
@@ -18,9 +19,11 @@ from opentelemetry.instrumentation.propagators import (
 from .. import recorder
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
     from ..recorder.launch import Launcher
+    from ..recorder.logs import LogRecorder
     from ..recorder.recorder import Recorder
     from ..settings import Settings
 
@@ -54,12 +57,16 @@ def configure(service: str, settings: Settings) -> None:
 
 
 def _provider(service: str) -> TracerProvider:
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
 
-    resource = Resource.create({"service.name": service})
     # Its own exit handler may wait 30 seconds.
-    return TracerProvider(resource=resource, shutdown_on_exit=False)
+    return TracerProvider(resource=_resource(service), shutdown_on_exit=False)
+
+
+def _resource(service: str) -> Resource:
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+
+    return Resource.create({"service.name": service})
 
 
 def _processor(exporter: str, settings: Settings) -> SpanProcessor | None:
@@ -69,28 +76,52 @@ def _processor(exporter: str, settings: Settings) -> SpanProcessor | None:
         return None
     if exporter == "console":
         return export.SimpleSpanProcessor(export.ConsoleSpanExporter())
-    if settings.span_processor == "recorder" and _can_record(settings):
+    told = "spans are sent by the SDK's batch processor"
+    if settings.span_processor == "recorder" and _can_record(settings, told):
         return _recorder(settings)
     return _batch(settings)
 
 
-def _can_record(settings: Settings) -> bool:
+def _can_record(settings: Settings, otherwise: str) -> bool:
     """Whether processes can share files here; if not, says so."""
     reason = recorder.obstacle(settings.state_dir)
     if reason:
-        logger.warning("spans are sent by the SDK's batch processor: %s", reason)
+        logger.warning("%s: %s", otherwise, reason)
     return reason is None
 
 
 def _recorder(settings: Settings) -> SpanProcessor:
-    from ..recorder.launch import Launcher  # noqa: PLC0415
     from ..recorder.processor import RecorderProcessor  # noqa: PLC0415
+
+    return RecorderProcessor(_shared(settings))
+
+
+def _shared(settings: Settings) -> Recorder:
+    """The recorder of this process, for all that it records."""
+    from ..recorder.launch import Launcher  # noqa: PLC0415
     from ..recorder.recorder import Recorder, folder  # noqa: PLC0415
 
-    _Current.rings = folder(settings.state_dir)
-    launcher = _Current.launcher = Launcher(settings) if settings.start_agent else None
-    _Current.recorder = Recorder(settings.state_dir, settings.ring_bytes, launcher)
-    return RecorderProcessor(_Current.recorder)
+    if _Current.recorder is None:
+        _Current.rings = folder(settings.state_dir)
+        launcher = _Current.launcher = Launcher(settings) if settings.start_agent else None
+        _Current.recorder = Recorder(settings.state_dir, settings.ring_bytes, launcher)
+    return _Current.recorder
+
+
+def log_recorder(service: str, settings: Settings) -> LogRecorder | None:
+    """What records log lines for the agent to send, of the resource that the spans have.
+
+    None where processes can't share files, which is logged.
+    """
+    from ..recorder.logs import LogRecorder  # noqa: PLC0415
+
+    if _Current.recorder is None and not _can_record(settings, "log records are not sent"):
+        return None
+    own = functools.cache(lambda: _resource(service))
+    return LogRecorder(
+        _shared(settings),
+        lambda: getattr(trace.get_tracer_provider(), "resource", None) or own(),
+    )
 
 
 def _batch(settings: Settings) -> SpanProcessor:

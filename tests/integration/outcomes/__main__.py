@@ -10,5 +10,5 @@ from tests.integration.outcomes import matrix
 
 if __name__ == "__main__":
     folder = Path(tempfile.mkdtemp(prefix="matrix"))
-    result = matrix.run(folder, map(int, sys.argv[1:]))
+    result = matrix.run(folder, matrix.choose(map(int, sys.argv[1:])), *matrix.PREFORK)
     sys.stdout.write(f"{result.told()}\n{folder}\n")

@@ -58,7 +58,8 @@ class Told:
 
     `parent` is "send" for the span that published it, "none", "task:" and the id of the task
     whose span it is, or a span's id. `label` is what the metric calls the task. `spans` and `lines`
-    find what has no id of a task. `system` is empty where there is no broker.
+    find what has no id of a task. `system` is empty where there is no broker. `apart` says that the
+    ends are those of several messages, not of one that came again.
     """
 
     row: int
@@ -74,6 +75,7 @@ class Told:
     lines: Callable[[Seen], list[dict[str, Any]]] | None = None
     system: str = "redis"
     operation: str = "process"
+    apart: bool = False
 
     def found_spans(self, seen: Seen) -> list[Any]:
         return self.spans(seen) if self.spans else seen.attempts(self.id)
@@ -162,7 +164,7 @@ def _parent(told: Told, end: End, span: Any, earlier: list[Any], seen: Seen) -> 
         yield Problem("parent", f"it is {other.name if other else span.parent_span_id.hex()}")
     elif wanted in seen.by_id and seen.by_id[wanted].trace_id != span.trace_id:
         yield Problem("parent", "its trace is another")
-    if earlier and not end.replacement:
+    if earlier and not end.replacement and not told.apart:
         yield from _again(end, span, earlier, sends)
 
 

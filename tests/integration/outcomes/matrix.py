@@ -81,6 +81,7 @@ ROWS: tuple[tuple[Row, tuple[int, ...]], ...] = (
     (shapes.workflows, (29,)),
     (shapes.replaced, (29,)),
 )
+PREFORK = ("-c", "4")
 SHOW_UP = 60.0  # seconds in which everything is told once all rows have been provoked
 
 
@@ -104,12 +105,23 @@ class Result:
         return "\n".join(lines)
 
 
-def run(folder: Path, chosen: Iterable[int] = ()) -> Result:
-    """Run the chosen rows, or all, each of them in a thread, and look when all is over."""
-    result, wanted = Result(), set(chosen) or set(TITLES)
-    picked = [(row, numbers) for row, numbers in ROWS if wanted & set(numbers)]
+def choose(numbers: Iterable[int]) -> list[tuple[Row, tuple[int, ...]]]:
+    """The functions that serve these rows, or all."""
+    wanted = set(numbers) or set(TITLES)
+    return [(row, served) for row, served in ROWS if wanted & set(served)]
+
+
+def run(
+    folder: Path,
+    picked: list[tuple[Row, tuple[int, ...]]],
+    *options: str,
+    broker: str = "",
+    **env: str,
+) -> Result:
+    """Run rows, each in a thread, and look when all is over; the shared worker has `options`."""
+    result = Result()
     with Stand(folder) as stand:
-        shared = stand.worker("shared", "-c", "4", broker=stand.broker)
+        shared = stand.worker("shared", *options, broker=broker or stand.broker, **env)
         with ThreadPoolExecutor(len(picked)) as pool:
             futures = {pool.submit(row, stand, shared): numbers for row, numbers in picked}
         for future, numbers in futures.items():

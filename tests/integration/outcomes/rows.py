@@ -26,7 +26,7 @@ def sent(worker: Worker, row: int, variant: str, task: str, *ends: End, **more: 
     fields = {key: more.pop(key) for key in ("label", "checks", "parent") if key in more}
     since = time.time_ns()
     task_id = worker.send(task, *args, **more)
-    return Told(row, variant, task, task_id, ends, since=since, **fields)
+    return Told(row, variant, task, task_id, ends, since=since, system=worker.system, **fields)
 
 
 def success(_stand: Stand, worker: Worker) -> list[Told]:
@@ -61,7 +61,7 @@ def requeue(_stand: Stand, worker: Worker) -> list[Told]:
 
 def revoked(_stand: Stand, worker: Worker) -> list[Told]:
     task_id = str(uuid.uuid4())
-    worker.celery.control.revoke(task_id, reply=True, timeout=5)
+    worker.revoke(task_id)
     end = End("revoked")
     return [sent(worker, 7, "on arrival", "r07.revoked", end, args=(1, 1), task_id=task_id)]
 
@@ -81,7 +81,7 @@ def held_back(stand: Stand, _shared: Worker) -> list[Told]:
     aged = sent(worker, 9, "prefetched", "r09.expired", late, args=(1, 1), expires=1)
     worker.reserved(waiting.id)
     worker.reserved(aged.id)
-    worker.celery.control.revoke(waiting.id, reply=True, timeout=5)
+    worker.revoke(waiting.id)
     expires = time.time() + 1.1
     while time.time() < expires:
         worker.reserved(waiting.id)
@@ -101,7 +101,7 @@ def terminated(stand: Stand, worker: Worker) -> list[Told]:
         end = End("terminated", "Terminated", f"{number.name}|signal {int(number)}", most=14)
         told = sent(worker, row, task, task, end)
         stand.pid(told.id)
-        worker.celery.control.revoke(told.id, terminate=True, signal=number.name)
+        worker.revoke(told.id, terminate=True, signal=number.name)
         tolds.append(told)
     return tolds
 
@@ -149,7 +149,7 @@ def left(_stand: Stand, worker: Worker) -> list[Told]:
 
 def unregistered(stand: Stand, worker: Worker) -> list[Told]:
     """Row 19: sent by name, since who publishes it does not know it either."""
-    end = End("unregistered", "NotRegistered", "r19.unknown")
+    end = End("unregistered", "NotRegistered")
     since = time.time_ns()
     task_id = stand.call("by_name", "r19.unknown", 1, 2)
     return [
@@ -200,7 +200,7 @@ BROKEN = (
     ("body of another encoding", b"\xff\xfe[", JSON, "DecodeError", "codec"),
     ("refused content type", b"\x80\x04.", PICKLE, "ContentDisallowed", "pickle|disallowed"),
     ("unknown format", b'{"not": "a task"}', JSON, "InvalidTaskError", "no task"),
-    ("body without arguments", b'"text"', JSON, "InvalidTaskError", ""),
+    ("body without arguments", b'"text"', JSON, "ValueError", "unpack"),
 )
 
 

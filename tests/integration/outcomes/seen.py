@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-CONSUMER, PRODUCER = 5, 4
+SERVER, PRODUCER, CONSUMER = 2, 4, 5
 ERROR = 2
-NO_ID = bytes(8)
 
 
 @dataclass

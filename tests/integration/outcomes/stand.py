@@ -34,7 +34,8 @@ class Worker:
         self.name = name
         self.broker = broker
         self.program = program
-        self.celery = Celery("test", broker=broker, backend=broker, set_as_current=False)
+        self.system = "rabbitmq" if broker.startswith("amqp") else "redis"
+        self.celery = Celery("test", broker=broker, backend=stand.broker, set_as_current=False)
 
     def send(self, name: str, *args: Any, **options: Any) -> str:
         """Publish to this worker; the id."""
@@ -44,14 +45,20 @@ class Worker:
     def redis(self) -> redis.Redis:
         return redis.Redis.from_url(self.broker)
 
+    def revoke(self, task_id: str, **options: Any) -> None:
+        """Revoke a task, once the worker hears."""
+        revoke = self.celery.control.revoke
+        heard = lambda: revoke(task_id, reply=True, limit=1, timeout=1, **options)  # noqa: E731
+        wait_for(heard, "the worker hears", START)
+
     def reserved(self, task_id: str) -> None:
         """Wait until the worker holds the task and no process of it runs it."""
         inspect = self.celery.control.inspect(timeout=0.5)
         wait_for(lambda: task_id in json.dumps(inspect.reserved() or {}), f"{task_id} held", START)
 
 
-class Stand:
-    """Use as a context; `finish` stops everything and gives what was seen from outside."""
+class Host:
+    """A machine with one sink and one agent; `finish` stops all and gives what was seen."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,19 +68,14 @@ class Stand:
         self.programs: list[Program] = []
         # Those that had ended by themselves when everything was stopped.
         self.ended: list[Program] = []
-        self.broker = ""
-        self.databases = iter(range(1, 16))
-        self.calling = threading.Lock()
         self.lock = threading.Lock()
 
     def __enter__(self) -> Self:
         self.gates.mkdir()
-        _, self.broker = self.stack.enter_context(redis_server(self.folder))
         self.sink: Collector = self.stack.enter_context(collector())
         self.agent = Program([*launch.command(), "agent"], self.folder / "agent.log", self.env())
         self.stack.callback(self.agent.stop)
         wait_for(lambda: "agent.ready" in self.agent.output(), "the agent is ready", START)
-        self.client = self._client()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,7 +88,6 @@ class Stand:
     def env(self, name: str = "agent", **more: str) -> dict[str, str]:
         return {
             "KIT_NAME": name,
-            "KIT_BROKER": self.broker,
             "KIT_GATES": str(self.gates),
             "FOLLOWTHROUGH_STATE_DIR": str(self.folder / "state"),
             "FOLLOWTHROUGH_LOG_FORMAT": "json",
@@ -97,20 +98,69 @@ class Stand:
             **more,
         }
 
+    def start(self, argv: list[str], name: str, **env: str) -> Program:
+        program = Program(argv, self.folder / f"{name}.log", self.env(name, **env))
+        with self.lock:
+            self.programs.append(program)
+        return program
+
+    def look(self) -> Seen:
+        """What there is to see now: the sink, the logs and /metrics."""
+        return Seen(list(self.sink.spans), dict(self.sink.origin), self._lines(), self._samples())
+
+    def finish(self) -> Seen:
+        """Stop everyone; what was seen in all."""
+        self.ended = [p for p in self.programs if p.popen.poll() is not None]
+        for program in self.programs:
+            program.popen.terminate()
+        for program in self.programs:
+            program.stop()
+        samples = self._samples()
+        # It sends what is left before it ends.
+        assert self.agent.stop() == 0, self.agent.output()
+        return Seen(list(self.sink.spans), dict(self.sink.origin), self._lines(), samples)
+
+    def _lines(self) -> list[dict[str, Any]]:
+        texts = [
+            text
+            for log in self.folder.glob("*.log")
+            for text in log.read_text("utf-8", "replace").splitlines()
+        ]
+        return [json.loads(t) for t in texts if t.startswith('{"') and t.endswith("}")]
+
+    def _samples(self) -> list[Any]:
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text = answer.read().decode()
+        return [s for family in text_string_to_metric_families(text) for s in family.samples]
+
+
+class Stand(Host):
+    """A host with a Redis, a publisher, and workers as they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.databases = iter(range(1, 16))
+        self.calling = threading.Lock()
+
+    def __enter__(self) -> Self:
+        _, self.broker = self.stack.enter_context(redis_server(self.folder))
+        super().__enter__()
+        self.client = self._client()
+        return self
+
+    def env(self, name: str = "agent", **more: str) -> dict[str, str]:
+        return super().env(name, **{"KIT_BROKER": self.broker, **more})
+
     def _client(self) -> Connection:
         address = str(self.folder / "socket")
         with Listener(address, "AF_UNIX") as listener:
             argv = python("-m", f"{PATH}.client")
             self.start(argv, "client", KIT_SOCKET=address)
             connection = listener.accept()
+        # At its end the publisher ends too.
         self.stack.callback(connection.close)
         return connection
-
-    def start(self, argv: list[str], name: str, **env: str) -> Program:
-        program = Program(argv, self.folder / f"{name}.log", self.env(name, **env))
-        with self.lock:
-            self.programs.append(program)
-        return program
 
     def call(self, name: str, *args: Any, **options: Any) -> Any:
         """Have the publisher do something; its answer."""
@@ -156,37 +206,6 @@ class Stand:
         """Let held tasks go."""
         for gate in gates:
             (self.gates / gate).touch()
-
-    def look(self) -> Seen:
-        """What there is to see now: the sink, the logs and /metrics."""
-        return Seen(list(self.sink.spans), dict(self.sink.origin), self._lines(), self._samples())
-
-    def finish(self) -> Seen:
-        """Stop everyone; what was seen in all."""
-        self.client.send(None)
-        self.ended = [p for p in self.programs if p.popen.poll() is not None]
-        for program in self.programs:
-            program.popen.terminate()
-        for program in self.programs:
-            program.stop()
-        samples = self._samples()
-        # It sends what is left before it ends.
-        assert self.agent.stop() == 0, self.agent.output()
-        return Seen(list(self.sink.spans), dict(self.sink.origin), self._lines(), samples)
-
-    def _lines(self) -> list[dict[str, Any]]:
-        texts = [
-            text
-            for log in self.folder.glob("*.log")
-            for text in log.read_text("utf-8", "replace").splitlines()
-        ]
-        return [json.loads(t) for t in texts if t.startswith('{"') and t.endswith("}")]
-
-    def _samples(self) -> list[Any]:
-        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            text = answer.read().decode()
-        return [s for family in text_string_to_metric_families(text) for s in family.samples]
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ def poison(stand: Stand, _shared: Worker) -> list[Told]:
     worker = stand.worker("poison", "-c", "1")
     back = End("requeued", "WorkerLostError", LOST, most=14)
     again = End("requeued", "WorkerLostError", LOST, most=14, redelivered=True)
-    last = End("quarantined", "WorkerLostError", LOST, most=14, redelivered=True)
+    last = End("quarantined", "Poisoned", "", most=14, redelivered=True)
     return [sent(worker, 18, "poison", "r18.poison", back, again, last)]
 
 
@@ -66,6 +66,7 @@ def garbage(stand: Stand, _shared: Worker) -> list[Told]:
         tuple(End("quarantined", "DecodeError") for _ in GARBAGE),
         parent="none",
         since=since,
+        apart=True,
         spans=lambda seen: of_nobody(seen, "garbage"),
         lines=lambda seen: lines_of_nobody(seen, "garbage"),
     )
@@ -138,8 +139,8 @@ def cold(stand: Stand, _shared: Worker) -> list[Told]:
 def main_killed(stand: Stand, _shared: Worker) -> list[Told]:
     """Row 25: the worker's main process is killed, and nobody of it is left to tell."""
     worker = stand.worker("killed", "-c", "2")
-    gone = End("lost", "ProcessLost|WorkerLostError", most=20)
-    back = End("requeued|lost", "ProcessLost|WorkerLostError", most=20)
+    gone = End("lost", "ProcessLost", most=20)
+    back = End("lost", "ProcessLost", most=20)
     early = sent(worker, 25, "running, acks early", "r25.early", gone)
     late = sent(worker, 25, "running, acks late", "r25.late", back, AGAIN)
     stand.pid(early.id)
@@ -172,14 +173,9 @@ def results(stand: Stand, worker: Worker) -> list[Told]:
     """Row 26: the task succeeded and its result is lost; or its process, when it had succeeded."""
     backend = f"redis://127.0.0.1:{free_port()}/0"
     alone = stand.worker("backend", "-c", "1", KIT_BACKEND=backend)
-    refused = End(
-        "not_stored",
-        "OperationalError|ConnectionError|BackendStoreError",
-        "onnect|refused|stor",
-        most=20,
-    )
-    large = End("not_stored|failure", "BackendStoreError", "too large", most=20)
-    encoded = End("failure", "EncodeError|TypeError", "object")
+    refused = End("not_stored", "OperationalError", "onnect|refused|stor", most=20)
+    large = End("not_stored", "BackendStoreError", "too large", most=20)
+    encoded = End("failure", "EncodeError", "object")
     return [
         sent(alone, 26, "backend down", "r26.store", refused),
         sent(worker, 26, "too large", "r26.large", large),
@@ -215,7 +211,7 @@ def redelivered(stand: Stand, _shared: Worker) -> list[Told]:
     stand.open(told.id)
     assert first != second
     killed = stand.worker("abandoned", "-c", "1", KIT_CONF=soon)
-    gone = End("requeued|lost", "WorkerLostError|ProcessLost", most=20)
+    gone = End("lost", "ProcessLost", most=20)
     lost = sent(killed, 30, "lost worker", "r30.slow", gone, AGAIN)
     stand.pid(lost.id)
     os.kill(killed.program.pid, signal.SIGKILL)

@@ -124,7 +124,42 @@ def test_the_sdks_batch_processor_can_be_chosen_and_its_delay_holds(tmp_path: Pa
 
 def test_where_files_cannot_be_shared_the_sdks_batch_processor_runs(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert run(PROCESSORS, tmp_path / "file" / "state")[0] == ["Processor"]
+    told = """
+import logging
+lines = []
+handler = logging.Handler()
+handler.emit = lambda record: lines.append(record.getMessage())
+logging.getLogger("followthrough.tracing.provider").addHandler(handler)
+"""
+    code = told + PROCESSORS.replace("delays]", "lines]")
+    names, lines = run(code, tmp_path / "file" / "state")
+    assert names == ["Processor"]
+    (line,) = lines
+    assert line.startswith("spans are sent by the SDK's batch processor: ")
+    assert "Not a directory" in line
+
+
+LOGS = """
+import json, followthrough
+from followthrough import tracing
+settings = followthrough.configure("x")
+lines = tracing.log_recorder("x", settings)
+if lines is not None:
+    lines.log("shop", "info", "hello")
+from followthrough.recorder.recorder import folder
+found = b"".join(path.read_bytes() for path in folder(settings.state_dir).glob("*"))
+print(json.dumps([lines is not None, b"hello" in found, b"service.instance.id" in found]))
+"""
+
+
+@pytest.mark.parametrize("exporter", ["otlp", "none"])
+def test_log_records_go_the_way_of_spans(tmp_path: Path, exporter: str) -> None:
+    assert run(LOGS, tmp_path, OTEL_TRACES_EXPORTER=exporter) == [True, True, True]
+
+
+def test_where_files_cannot_be_shared_no_log_records_are_sent(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert run(LOGS, tmp_path / "file" / "state")[0] is False
 
 
 PROVIDER = """

@@ -135,7 +135,7 @@ def test_a_full_disk_is_told(places: tuple[Path, Path], monkeypatch: pytest.Monk
 def test_an_unfinished_span_is_ended_with_its_cause() -> None:
     tracer = TracerProvider().get_tracer("x")
     span = tracer.start_span("process pay", kind=SpanKind.CONSUMER, attributes={"queue": "default"})
-    begun = record.span(record.prefix(b"\x0a\x00", b"\x0a\x00"), encode.span(span))  # type: ignore[arg-type]
+    begun = record.whole(record.prefix(b"\x0a\x00", b"\x0a\x00"), encode.span(span))  # type: ignore[arg-type]
     end = span.start_time + 5  # type: ignore[attr-defined]
     prefix, body = record.body(finished(begun, Left(1, end, 0, UNKNOWN, [])))
     assert begun.startswith(prefix)

@@ -1,0 +1,62 @@
+"""The rows that any pool and broker can show, and what differs there from prefork and Redis."""
+
+from __future__ import annotations
+
+from tests.integration.outcomes import rows, shapes
+from tests.integration.outcomes.expect import End, Told
+from tests.integration.outcomes.matrix import Row
+from tests.integration.outcomes.rows import sent
+from tests.integration.outcomes.stand import Stand, Worker
+
+COMMON: tuple[tuple[Row, tuple[int, ...]], ...] = (
+    (rows.success, (1,)),
+    (rows.failure, (2,)),
+    (rows.retry, (3,)),
+    (rows.ignore, (4,)),
+    (rows.reject, (5,)),
+    (rows.requeue, (6,)),
+    (rows.revoked, (7,)),
+    (rows.expired, (9,)),
+    (shapes.timed, (29,)),
+)
+OPTIONS = {
+    "solo": ("-P", "solo"),
+    "threads": ("-P", "threads", "-c", "4"),
+    "gevent": ("-P", "gevent", "-c", "20"),
+}
+RAN_ON = End("success", least=3.9, most=20)
+HARD = End("failure", "TimeLimitExceeded", "TimeLimitExceeded|[Tt]ime limit", least=1, most=4)
+# What a task that runs for longer than its limits comes to: the soft and the hard one.
+LIMITS = {
+    "solo": (RAN_ON, RAN_ON),
+    "threads": (RAN_ON, RAN_ON),
+    "gevent": (RAN_ON, HARD),
+}
+
+
+def limits(pool: str) -> Row:
+    """Rows 12 and 13 as this pool has them."""
+    soft, hard = LIMITS[pool]
+
+    def row(_stand: Stand, worker: Worker) -> list[Told]:
+        return [
+            sent(worker, 12, "soft limit", "r12.soft", soft),
+            sent(worker, 13, "hard limit", "r13.hard", hard),
+        ]
+
+    return row
+
+
+def of(pool: str) -> list[tuple[Row, tuple[int, ...]]]:
+    return [*COMMON, (limits(pool), (12, 13)), (shapes.workflows, (29,))]
+
+
+# Beyond prefork and Redis: what a process's death comes to, where messages are not in Redis.
+RABBITMQ: list[tuple[Row, tuple[int, ...]]] = [
+    *COMMON,
+    (rows.terminated, (10, 11)),
+    (rows.limits, (12, 13)),
+    (rows.killed, (14,)),
+    (rows.lost, (15, 16)),
+    (rows.left, (17,)),
+]
