@@ -23,6 +23,7 @@ from kombu.utils.json import loads
 from redis.exceptions import ResponseError
 
 from app.services import bells, scripts
+from followthrough.celery import envelope
 
 # Seconds after which a stopped Redis has either run a request it had received, or never will.
 DOUBT = 60.0
@@ -54,8 +55,11 @@ class QoS(redis.QoS):
     """kombu's record of what a channel has delivered, which outlives its connection."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        # Redis has noted it already.
-        virtual.QoS.append(self, message, delivery_tag)
+        if envelope.reason(message.headers) is None:
+            # Redis has noted it already.
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         self._done(delivery_tag, _held.ended)
@@ -210,7 +214,7 @@ class Channel(redis.Channel):
         key = bytes_to_str(place).removeprefix(self.global_keyprefix)
         queue = key.rsplit(self.sep, 1)[0]
         self._queue_cycle.rotate(queue)
-        payload = loads(bytes_to_str(content))
+        payload = envelope.admit(envelope.read(content, loads), queue)
         payload["properties"]["delivery_tag"] = tag
         self.connection._deliver(payload, queue)  # noqa: SLF001
         return True

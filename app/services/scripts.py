@@ -12,8 +12,9 @@ for number = 1, lists do
   local message = redis.call('RPOP', KEYS[number])
   if message then
     local whole, content = pcall(cjson.decode, message)
-    local info = whole and type(content) == 'table' and (content.properties or {}).delivery_info
-    if info then
+    local properties = whole and type(content) == 'table' and content.properties
+    local info = type(properties) == 'table' and properties.delivery_info
+    if type(info) == 'table' then
       local place = cjson.encode(info.exchange) .. ',' .. cjson.encode(info.routing_key)
       redis.call('ZADD', KEYS[lists + 1], ARGV[2], ARGV[1])
       redis.call('HSET', KEYS[lists + 2], ARGV[1], '[' .. message .. ',' .. place .. ']')
