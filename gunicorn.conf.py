@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from app.startup import settings_or_exit
-from followthrough import logs
+from followthrough.logs.gunicorn import Logger
 
 _settings = settings_or_exit()
 
@@ -20,4 +20,5 @@ graceful_timeout = 8
 worker_tmp_dir = "/dev/shm" if sys.platform == "linux" else None  # noqa: S108
 # Its place is the home directory, where two services of one user would meet.
 control_socket_disable = True
-logconfig_dict = logs.dict_config(_settings.telemetry, "followthrough-web")
+logger_class = Logger
+proc_name = "followthrough-web"

@@ -17,8 +17,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from . import guard, logs, metrics, setup
+from . import guard, metrics, setup
 from .alerts import keep
+from .logs import output
 from .metrics.exposition import expose
 from .settings import Settings, load
 
@@ -66,18 +67,20 @@ class _Memory:
 @contextlib.contextmanager
 def capture(state_dir: Path, **changes: Any) -> Iterator[Captured]:
     """Configure the kit to keep all in memory, and raise its own errors; `changes` are settings."""
-    chosen: dict[str, Any] = {"strict": True, "traces_exporters": ("none",), "log_level": "debug"}
+    chosen: dict[str, Any] = {"strict": True, "traces_exporters": ("none",)}
+    chosen |= {"log_level": "debug", "log_format": "json"}
     settings = dataclasses.replace(load(Settings, {}), state_dir=state_dir, **{**chosen, **changes})
     captured = Captured(settings)
     root = logging.getLogger()
-    before, level = list(root.handlers), root.level
+    handlers, level = list(root.handlers), root.level
     setup.configure("test", settings)
+    receiver = output.give(lambda line: captured.lines.append(json.loads(line)))
     _attach()
-    root.handlers[:] = [*before, _Lines(captured.lines)]
     try:
         yield captured
     finally:
-        root.handlers[:] = before
+        output.give(receiver)
+        root.handlers[:] = handlers
         root.setLevel(level)
         _forget()
 
@@ -98,13 +101,3 @@ def _forget() -> None:
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
     _Memory.exporter.clear()
-
-
-class _Lines(logging.Handler):
-    def __init__(self, lines: list[dict[str, Any]]) -> None:
-        super().__init__()
-        self._lines = lines
-        self.setFormatter(logs.formatter("json", "test"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(json.loads(self.format(record)))

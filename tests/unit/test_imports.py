@@ -11,7 +11,7 @@ import pytest
 from tests.support import HOME
 
 KIT = HOME / "telemetry" / "followthrough"
-USERS_OF_THE_SDK = ("tracing", "recorder", "distro.py", "logs.py", "testing.py")
+USERS_OF_THE_SDK = ("tracing", "recorder", "distro.py", "testing.py")
 
 
 def imported(path: Path) -> Iterator[str]:

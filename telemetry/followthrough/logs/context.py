@@ -1,0 +1,48 @@
+"""What a line carries beside its own fields: what was bound, and the ids of the current span."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar, Token
+from typing import Any
+
+import structlog
+
+from .. import redact
+from ..tracing import ids
+
+Event = MutableMapping[str, Any]
+Bound = Token[Mapping[str, Any]]
+
+_bound: ContextVar[Mapping[str, Any]] = ContextVar("followthrough_bound", default={})  # noqa: B039
+
+
+def bind(**fields: Any) -> Bound:
+    """Add fields to each line of this context (thread, greenlet, coroutine) until `unbind`."""
+    return _bound.set({**_bound.get(), **fields})
+
+
+def unbind(bound: Bound) -> None:
+    """Undo a `bind`; nothing where it was made in another context, as a streamed body's may be."""
+    with contextlib.suppress(ValueError):
+        _bound.reset(bound)
+
+
+def add_context(_logger: Any, _method: str, event: Event) -> Event:
+    """Add to a line what is bound and the current span's ids; its own fields go first.
+
+    A structlog processor, for a host's own configuration too.
+    """
+    for key, value in _bound.get().items():
+        event.setdefault(key, value)
+    event = structlog.contextvars.merge_contextvars(_logger, _method, event)
+    # Never one span's trace with another's id.
+    if "trace_id" not in event:
+        event.update(ids.current())
+    return event
+
+
+def redacted(_logger: Any, _method: str, event: Event) -> Event:
+    """Mask the secrets of a line; a structlog processor, for a host's own configuration too."""
+    return redact.fields(event)
