@@ -11,6 +11,7 @@ from typing import Any
 
 from billiard.process import current_process
 from celery import signals
+from celery.exceptions import Retry
 from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
@@ -216,6 +217,8 @@ def _outcome(
 ) -> Outcome:
     if state == "SUCCESS" and raised is not None:
         return decide("task_internal_error", cause)
+    if state is None and isinstance(cause, Retry):
+        return decide("RETRY", cause)
     expected = state == "FAILURE" and isinstance(cause, known.throws)
     return decide(state, cause, expected=expected)
 
