@@ -69,6 +69,8 @@ def test_a_job_is_watched_to_its_end():
     assert 40 in seen
     assert made.asked[0].json == {"x": "r"}
     assert job.seconds > 0
+    # Looks leave no traces.
+    assert [each.headers.get("traceparent", "")[-3:] for each in made.asked] == ["", "-00", "-00"]
 
 
 @pytest.mark.parametrize("state", ["FAILURE", "RETRY"])
