@@ -148,6 +148,8 @@ def _config(settings: Settings, role: Role) -> dict[str, Any]:
         "timezone": settings.timezone,
         "beat_schedule": SCHEDULE,
         "beat_scheduler": "app.beat:Scheduler",
+        # Its file is true after each tick, for `schedule` and for a beat that is killed.
+        "beat_sync_every": 1,
         # Celery's default is a file in the working directory.
         "beat_schedule_filename": str(settings.state_dir / "celerybeat-schedule"),
     }

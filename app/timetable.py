@@ -123,10 +123,7 @@ def _duration(seconds: float) -> str:
 
 
 def sent(folder: Path) -> Times | None:
-    """When beat last sent each entry, from its file; None if that can't be read.
-
-    Beat writes the file every three minutes and as it stops.
-    """
+    """When beat last sent each entry, from its file; None if that can't be read."""
     with TemporaryDirectory() as place:
         # Beat may hold a lock on its own; what a copy caught in the middle gives can't be read.
         copies = [shutil.copy(path, place) for path in folder.glob(f"{FILE}*")]

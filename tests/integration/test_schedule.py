@@ -95,6 +95,21 @@ def test_two_beats_make_one_run_a_period(parts):
     assert len(parts.mail.mails) == len(days)
 
 
+def test_what_was_sent_is_shown_at_once(parts):
+    """Beat writes its file with each tick, so that one which is killed then sends none twice."""
+    argv = python("-m", "celery", "-A", FAST, "beat")
+    with running(argv, parts.directory / "beat.log", parts.env) as program:
+        sent = wait_for(lambda: when_sent(parts, "cleanup-expired-sessions"), "it is shown as sent")
+        wait_for(lambda: when_sent(parts, "cleanup-expired-sessions") > sent, "and again")
+        program.signal(signal.SIGKILL)
+        program.wait()
+
+
+def when_sent(parts, entry):
+    """When an entry was last sent, by beat's file; None if it never was."""
+    return (timetable.sent(parts.directory / "state") or {}).get(entry)
+
+
 def test_a_killed_beat_goes_on_with_a_broken_file(parts):
     """After a power cut the schedule's file may hold anything."""
     path = parts.directory / "state" / "celerybeat-schedule"
