@@ -19,8 +19,7 @@ from opentelemetry.instrumentation.propagators import (
 from .. import recorder
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+    from opentelemetry.sdk.trace import SpanProcessor
 
     from ..recorder.launch import Launcher
     from ..recorder.logs import LogRecorder
@@ -47,26 +46,15 @@ def configure(service: str, settings: Settings) -> None:
         trace.get_tracer_provider(), trace.ProxyTracerProvider
     ):
         return
-    provider = _provider(service)
+    from .sdk import Provider  # noqa: PLC0415  nothing of the SDK where tracing is off
+
+    provider = Provider(service)
     for name in dict.fromkeys(settings.traces_exporters):
         if processor := _processor(name, settings):
             provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
     if get_global_response_propagator() is None:
         set_global_response_propagator(TraceResponsePropagator())
-
-
-def _provider(service: str) -> TracerProvider:
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-
-    # Its own exit handler may wait 30 seconds.
-    return TracerProvider(resource=_resource(service), shutdown_on_exit=False)
-
-
-def _resource(service: str) -> Resource:
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-
-    return Resource.create({"service.name": service})
 
 
 def _processor(exporter: str, settings: Settings) -> SpanProcessor | None:
@@ -92,17 +80,18 @@ def _can_record(settings: Settings, otherwise: str) -> bool:
 
 def _recorder(settings: Settings) -> SpanProcessor:
     from ..recorder.processor import RecorderProcessor  # noqa: PLC0415
+    from ..recorder.recorder import folder  # noqa: PLC0415
 
+    _Current.rings = folder(settings.state_dir)
     return RecorderProcessor(_shared(settings))
 
 
 def _shared(settings: Settings) -> Recorder:
     """The recorder of this process, for all that it records."""
     from ..recorder.launch import Launcher  # noqa: PLC0415
-    from ..recorder.recorder import Recorder, folder  # noqa: PLC0415
+    from ..recorder.recorder import Recorder  # noqa: PLC0415
 
     if _Current.recorder is None:
-        _Current.rings = folder(settings.state_dir)
         launcher = _Current.launcher = Launcher(settings) if settings.start_agent else None
         _Current.recorder = Recorder(settings.state_dir, settings.ring_bytes, launcher)
     return _Current.recorder
@@ -114,10 +103,11 @@ def log_recorder(service: str, settings: Settings) -> LogRecorder | None:
     None where processes can't share files, which is logged.
     """
     from ..recorder.logs import LogRecorder  # noqa: PLC0415
+    from .sdk import resource  # noqa: PLC0415
 
     if _Current.recorder is None and not _can_record(settings, "log records are not sent"):
         return None
-    own = functools.cache(lambda: _resource(service))
+    own = functools.cache(lambda: resource(service))
     return LogRecorder(
         _shared(settings),
         lambda: getattr(trace.get_tracer_provider(), "resource", None) or own(),
@@ -143,7 +133,7 @@ def is_watched(seconds: float) -> None:
 
 def ends_what_is_left() -> bool:
     """Whether somebody ends the spans that this process leaves open as it dies."""
-    return _Current.recorder is not None
+    return _Current.rings is not None
 
 
 def note_cause(pid: int, error_type: str, message: str) -> None:
