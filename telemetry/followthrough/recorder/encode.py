@@ -61,24 +61,32 @@ def begun(of: ReadableSpan) -> Begun:
     return Begun(b"".join(parts), name, len(attributes), len(links))
 
 
-def span(of: ReadableSpan, start: Begun | None = None) -> bytes:
-    """A Span message; one that has not ended yet says so by an end at 0.
+def begun_again(of: ReadableSpan, since: Begun) -> Begun:
+    """The same later on, with what is new; no attribute or link may have changed."""
+    name, attributes, links = of._name, since.attributes, since.links
+    parts = [since.body]
+    if name != since.name:
+        parts.append(_names[name])
+    if of._attributes is not None and len(of._attributes) > attributes:
+        new = dict(islice(_plain(of._attributes).items(), attributes, None))
+        parts.append(wire.attributes(b"\x4a", new))
+        attributes += len(new)
+    if len(of._links) > links:
+        new_links = of.links[links:]
+        parts += map(_link, new_links)
+        links += len(new_links)
+    return Begun(b"".join(parts), name, attributes, links)
 
-    `start` is what was encoded as it began; no attribute or link of it may have changed.
-    """
-    body, name, attributes, links = start or begun(of)
+
+def span(of: ReadableSpan, since: Begun | None = None) -> bytes:
+    """A Span message, with what was encoded before, if it was; an end at 0: there is none yet."""
     status = of._status
     parts = [
-        body,
-        b"" if of._name == name else _names[of._name],
+        (begun_again(of, since) if since else begun(of)).body,
         _TIME.pack(b"\x41", of._end_time or 0),
         _NO_STATUS if status.is_unset else _status(status),
+        *map(_event, of.events),
     ]
-    if of._attributes is not None and len(of._attributes) > attributes:
-        new = islice(_plain(of._attributes).items(), attributes, None)
-        parts.append(wire.attributes(b"\x4a", dict(new)))
-    parts += map(_event, of.events)
-    parts += map(_link, of.links[links:])
     dropped = (of.dropped_attributes, of.dropped_events, of.dropped_links)
     if any(dropped):
         parts += map(_count, (b"\x50", b"\x60", b"\x70"), dropped)

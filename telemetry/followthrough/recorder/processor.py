@@ -54,13 +54,13 @@ class RecorderProcessor(SpanProcessor):
             self._entries.pop(span.context.span_id, None)
 
     @guard.guarded("recorder.on_start")
-    def begin(self, span: ReadableSpan, entry: Entry) -> Begun | None:
+    def begin(self, span: ReadableSpan, entry: Entry, since: Begun | None = None) -> Begun | None:
         """Note a span that begins in this process, in case it is killed; also an unsampled one.
 
-        What is returned spares work at its end.
+        What is returned spares work when it is noted anew, and at its end.
         """
         try:
-            begun = encode.begun(span)
+            begun = encode.begun_again(span, since) if since else encode.begun(span)
             self._recorder.begin(self._record(span, begun.body), entry)
         except BaseException:
             entry.end()

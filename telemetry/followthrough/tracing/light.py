@@ -190,7 +190,7 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         self.update_name(name)
         self.set_attributes(attributes)
         if isinstance(self._pending.entry, Entry):
-            self._begun = self._processor.begin(self, self._pending.entry)
+            self._begun = self._processor.begin(self, self._pending.entry, self._begun)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set how it went: OK is final, and UNSET changes nothing."""
@@ -265,7 +265,7 @@ class LightTracer:
     ) -> trace.Span:
         """As the API's tracer does."""
         above = trace.get_current_span(context).get_span_context()
-        if not self.stock._is_enabled():
+        if not self.stock._tracer_config.is_enabled:
             return trace.NonRecordingSpan(above)
         ids = self.stock.id_generator
         parent = above if above.is_valid else None

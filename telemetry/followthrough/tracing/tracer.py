@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.util._decorator import _agnosticcontextmanager
@@ -61,7 +61,7 @@ class Tracer(trace.Tracer):
         set_status_on_exception: bool = True,
     ) -> trace.Span:
         """As the API's; under `suppress_instrumentation` a span that is not recorded."""
-        if not is_instrumentation_enabled():
+        if get_current() and not is_instrumentation_enabled():
             return trace.NonRecordingSpan(trace.get_current_span(context).get_span_context())
         span: trace.Span = self._tracer().start_span(
             name,

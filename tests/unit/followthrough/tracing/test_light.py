@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.span import TraceState
 
+from followthrough import tracing
 from followthrough.agent.finisher import Finisher
 from followthrough.recorder import encode, inflight, record
 from followthrough.recorder.processor import RecorderProcessor
@@ -69,6 +71,7 @@ CALLS = st.lists(
         call("add_event", st.text(), ATTRIBUTES | st.none(), TIMES),
         call("add_link", CONTEXTS, ATTRIBUTES | st.none()),
         call("update_name", st.text()),
+        call("describe", st.text(), ATTRIBUTES),
         call("set_status", STATUSES),
         call("set_status", st.sampled_from(StatusCode), st.text() | st.none()),
         call("record_exception", ERRORS, ATTRIBUTES | st.none(), TIMES),
@@ -122,7 +125,8 @@ def light_of(provider: TracerProvider, recorder: Any = None) -> LightTracer:
 def after(tracer: Any, start: dict[str, Any], calls: Any, context: Any) -> Any:
     span = tracer.start_span(context=context, start_time=1, **start)
     for name, args in calls:
-        getattr(span, name)(*args)
+        describing = functools.partial(tracing.describe, span)
+        (describing if name == "describe" else getattr(span, name))(*args)
     span.end(2)
     return span
 
@@ -164,6 +168,8 @@ START = {"name": "x", "attributes": {"a": 1, "b": 2}, "links": [Link(LINK)]}
         (("add_link", (LINK, {"new": True})), {"max_links": 1}),
         (("add_link", (LINK, {"new": True})), {}),
         (("update_name", ("y",)), {}),
+        (("describe", ("y", {"c": 3})), {}),
+        (("describe", ("y", {"c": 3, "a": 4})), {}),
     ],
 )
 def test_what_changes_after_its_start_is_told_as_it_is_at_its_end(
