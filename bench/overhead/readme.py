@@ -5,21 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bench import pages
 from bench.overhead.figures import OPERATIONS
 from bench.overhead.kits import ALL
 from bench.overhead.table import TITLES
 
-BEGIN, END = "<!-- bench.overhead -->\n", "<!-- end -->\n"
+NAME = "bench.overhead"
 
 
 def write(path: Path, result: dict[str, Any]) -> None:
-    """Put the table between its two marks; raises ValueError where they are missing."""
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{path} has no {BEGIN.strip()} before {END.strip()}")
-    path.write_text(before + begin + table(result) + end + after, encoding="utf-8")
+    """Put the table between its marks; raises ValueError where they are missing."""
+    pages.write(path, NAME, table(result))
 
 
 def table(result: dict[str, Any]) -> str:

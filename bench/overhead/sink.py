@@ -1,7 +1,8 @@
 """A process that takes what the kits send, and tells how many spans of which name came.
 
 Arguments: name=protocol:mode for each port. It writes one line of JSON, the ports by name; below
-`control`, GET /<name> answers with the counts since the last time.
+`control`, GET /<name> answers with the counts since the last time, GET /<name>/tasks with the runs
+of tasks that came: a name, and whether it ended with an error.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ class Sink:
         self.kept: list[tuple[str, str, bytes]] = []
 
     def counts(self) -> dict[str, int]:
+        return collections.Counter(span.name for span in self._taken())
+
+    def tasks(self) -> list[tuple[str, bool]]:
+        return [(span.task, span.is_error) for span in self._taken() if span.task]
+
+    def _taken(self) -> list[protocols.Seen]:
         kept, self.kept = self.kept, []
-        found: collections.Counter[str] = collections.Counter()
-        for request in kept:
-            found.update(protocols.names(self.protocol, *request))
-        return found
+        return [span for request in kept for span in protocols.spans(self.protocol, *request)]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -107,7 +111,9 @@ def _serve(handler: type[BaseHTTPRequestHandler]) -> int:
 def _control(sinks: dict[str, Sink]) -> type[BaseHTTPRequestHandler]:
     class Control(Handler):
         def do_GET(self) -> None:
-            self._reply(200, json.dumps(sinks[self.path[1:]].counts()).encode())
+            name, _, what = self.path[1:].partition("/")
+            answer = sinks[name].tasks() if what else sinks[name].counts()
+            self._reply(200, json.dumps(answer).encode())
 
     return Control
 

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from bench import pages
 from bench.overhead import readme
+
+BEGIN, END = pages.marks(readme.NAME)
 
 SPREAD = {"median": 100.4, "low": 90.0, "high": 111.0, "count": 6}
 RESULT = {
@@ -28,11 +31,11 @@ RESULT = {
 
 def test_the_table_stands_between_its_marks_and_nothing_else_changes(tmp_path: Path) -> None:
     page = tmp_path / "README.md"
-    page.write_text(f"before\n{readme.BEGIN}old\n{readme.END}after\n")
+    page.write_text(f"before\n{BEGIN}old\n{END}after\n")
     readme.write(page, RESULT)
     text = page.read_text()
-    assert text.startswith(f"before\n{readme.BEGIN}| |")
-    assert text.endswith(f"{readme.END}after\n")
+    assert text.startswith(f"before\n{BEGIN}| |")
+    assert text.endswith(f"{END}after\n")
     assert "| bare | 100 us |" in text
     assert "| followthrough | +100 (90 to 111), 0.30 of contrib |" in text
     assert "old" not in text
