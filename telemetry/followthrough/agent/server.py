@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ BODY_LIMIT = 64 * 1024**2
 # Each process of the host keeps a connection open to send its spans.
 CONNECTIONS = 500
 STOP_SECONDS = 1.0
+LOOK_SECONDS = 0.1
 
 
 class PortError(Exception):
@@ -79,7 +81,11 @@ class Server:
         self.ports, sockets = list(bound), list(bound.values())
         self._map: dict[int, Any] = {}
         self._stopping = False
-        self._server = waitress.server.create_server(
+        # Given no socket, waitress listens on a port of its own choice.
+        self._server = self._created(ports, sockets) if sockets else None
+
+    def _created(self, ports: list[Port], sockets: list[socket.socket]) -> Any:
+        return waitress.server.create_server(
             _by_port({str(port.number): port.application for port in ports}),
             map=self._map,
             sockets=sockets,
@@ -91,10 +97,17 @@ class Server:
 
     def run(self) -> None:
         """Serve until `stop` is called, then give requests under way a moment."""
+        if self._server is None:
+            self._idle()
+            return
         while not self._stopping:
             wasyncore.loop(timeout=60.0, use_poll=True, map=self._map, count=1)
         self._server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
         wasyncore.close_all(self._map)
+
+    def _idle(self) -> None:
+        while not self._stopping:
+            time.sleep(LOOK_SECONDS)
 
     def stop(self) -> None:
         """Make `run` return soon; callable from a signal handler and from other threads."""

@@ -7,10 +7,13 @@ import http.client
 import json
 import signal
 import socket
+import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
+from followthrough.agent.server import Port, Server
 from followthrough.alerts import spool
 from followthrough.alerts.alert import new_alert
 from tests.support import free_port, python, running, wait_for
@@ -149,6 +152,22 @@ def test_a_second_agent_of_the_same_state_names_the_first(agent, tmp_path):
         assert second.wait() == 2
         (line,) = second.output().splitlines()
         assert f"another agent (pid {first.pid})" in line
+
+
+def test_an_agent_without_any_port_listens_nowhere():
+    """waitress, given no socket, takes port 8080 of all addresses."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = Port("127.0.0.1", taken.getsockname()[1], "metrics", "SETTING", None)
+        server = Server([port], tolerant=True)
+        others = {c.laddr.port for c in psutil.Process().net_connections() if c.status == "LISTEN"}
+        assert 8080 not in others
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    server.stop()
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(
