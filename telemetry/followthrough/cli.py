@@ -50,19 +50,23 @@ def _agent(settings: Settings, *, until_idle: bool) -> int:
 
 
 def _status(settings: Settings) -> int:
-    from .recorder.account import totals  # noqa: PLC0415  (the other commands need no rings)
+    from .recorder.account import REASONS, by_kind  # noqa: PLC0415  (the other commands need no rings)
 
-    sums = totals(settings.state_dir)
-    dropped = [(f"  {reason}", number) for reason, number in sums.dropped.items() if number]
+    kinds = by_kind(settings.state_dir)
+    reasons = [why for why in REASONS if any(each.dropped[why] for each in kinds.values())]
     rows = [
-        ("produced", sums.produced),
-        ("exported", sums.exported),
-        ("dropped", sum(sums.dropped.values())),
-        *dropped,
-        ("held", sums.held),
+        ("", *kinds),
+        ("produced", *(each.produced for each in kinds.values())),
+        ("exported", *(each.exported for each in kinds.values())),
+        ("dropped", *(sum(each.dropped.values()) for each in kinds.values())),
+        *(
+            (f"  {reason}", *(each.dropped[reason] for each in kinds.values()))
+            for reason in reasons
+        ),
+        ("held", *(each.held for each in kinds.values())),
     ]
-    lines = [f"{name:<14}{number:>12}" for name, number in rows]
-    sys.stdout.write("\n".join([f"spans in {settings.state_dir}", *lines, ""]))
+    lines = [f"{name:<14}" + "".join(f"{cell:>12}" for cell in cells) for name, *cells in rows]
+    sys.stdout.write("\n".join([f"what was recorded in {settings.state_dir}", *lines, ""]))
     return 0
 
 

@@ -127,6 +127,15 @@ class Settings:
         None,
         "Full address for spans alone; set, the embedded receiver and store are off.",
     )
+    otlp_logs_endpoint: str | None = setting(
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", None, "Full address for log records alone."
+    )
+    otlp_logs_compression: typing.Literal["none", "gzip", "deflate"] | None = setting(
+        "OTEL_EXPORTER_OTLP_LOGS_COMPRESSION",
+        None,
+        "none, gzip or deflate for log records; default: gzip, but none within the host.",
+        aliases=("OTEL_EXPORTER_OTLP_COMPRESSION",),
+    )
     host: str = setting(
         "FOLLOWTHROUGH_HOST", "127.0.0.1", "Address the agent's receiver and pages listen on."
     )
@@ -213,6 +222,12 @@ class Settings:
         base = self.otlp_endpoint or f"http://{self.host}:{self.otlp_port}"
         return self.otlp_traces_endpoint or f"{base.rstrip('/')}/v1/traces"
 
+    @property
+    def logs_endpoint(self) -> str | None:
+        """The full address that log records are sent to; None where nobody takes them."""
+        base = self.otlp_endpoint
+        return self.otlp_logs_endpoint or (f"{base.rstrip('/')}/v1/logs" if base else None)
+
     def problems(self) -> list[str]:
         """Values out of range and contradictions, one sentence each.
 
@@ -227,6 +242,7 @@ class Settings:
             *url_problems(
                 OTEL_EXPORTER_OTLP_ENDPOINT=self.otlp_endpoint,
                 OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=self.otlp_traces_endpoint,
+                OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=self.otlp_logs_endpoint,
                 FOLLOWTHROUGH_ALERT_WEBHOOK_URL=self.webhook_url,
             ),
             *self._export_problems(),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from . import guard, logs, metrics, tracing
+from . import guard, logs, metrics, slots, tracing
 from .alerts import keep
+from .recorder import left
 from .settings import Settings, load
 
 DEFAULT_SERVICE = "unknown_service"
@@ -29,8 +30,9 @@ def _apply(service: str, settings: Settings) -> None:
     guard.strict = settings.strict
     guard.count = metrics.count_error
     logs.configure_logs(settings.log_format, settings.log_level, service)
+    slots.held.on_taken = left.take_over_slot
     metrics.use(settings.state_dir)
-    keep.use(settings.state_dir, service)
+    keep.use(settings.state_dir, service, tracing.keep_event)
     tracing.configure(service, settings)
 
 

@@ -11,6 +11,7 @@ import fcntl
 import os
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from .forks import Lock
@@ -91,6 +92,8 @@ class Held:
         self._lock = Lock()
         # Grows when a slot was let go: what is kept under its number begins anew.
         self.changes = 0
+        # Told of each slot that is taken, before anything is kept in it; may raise OSError.
+        self.on_taken: Callable[[Path, int], None] = lambda _directory, _number: None
 
     def number(self, directory: Path) -> int:
         """The slot of this process in the directory, taken when first asked for; raises OSError."""
@@ -98,7 +101,8 @@ class Held:
             if self._pid != os.getpid():
                 self.release()
             if directory not in self._slots:
-                self._slots[directory] = Slot(directory)
+                slot = self._slots[directory] = Slot(directory)
+                self.on_taken(directory, slot.number)
             return self._slots[directory].number
 
     def mine(self, directory: Path) -> int | None:

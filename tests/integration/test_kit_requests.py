@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from followthrough.recorder import inflight
+from followthrough.recorder import inflight, places
 from tests.integration.test_kit_recorder import end_agent
 from tests.integration.test_kit_web import Web
 from tests.support import answers, free_port, python, running, wait_for
@@ -95,8 +95,8 @@ def test_a_request_killed_with_its_process_is_told_by_the_survivor(web: Web):
 
 def under_way(state: Path, name: bytes) -> int | None:
     """The process in whose table a span of this name is."""
-    for path in (state / "rings").glob(f"*{inflight.SUFFIX}"):
+    for path in (state / "rings").glob(f"*{places.UNDER_WAY}"):
         raw = path.read_bytes()
         if name in raw:
-            return int(inflight._START.unpack_from(raw)[1])
+            return int(inflight.START.unpack_from(raw)[1])
     return None

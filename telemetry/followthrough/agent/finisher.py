@@ -1,4 +1,4 @@
-"""Ends the spans that killed processes have left under way."""
+"""Ends what killed processes have left under way, and tells it where nobody else could."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from pathlib import Path
 import structlog
 
 from .. import slots
-from ..recorder import encode, inflight, record
-from ..recorder.inflight import Cause, Left
-from ..recorder.recorder import SUFFIX, Recorder, folder
+from ..recorder import encode, left, record
+from ..recorder.inflight import Cause
+from ..recorder.left import Left
+from ..recorder.places import LEFT, SPANS, UNDER_WAY, folder, slots_of
+from ..recorder.recorder import Recorder
 from ..recorder.writer import Pending
+from . import lost
 
 log = structlog.get_logger("followthrough.agent")
 
 EVERY = 0.5  # seconds between two looks
-UNKNOWN = Cause("ProcessLost", "The process ended before the span did.")
 
 
 class Finisher:
@@ -30,7 +32,7 @@ class Finisher:
     ) -> None:
         # Notes what others know of processes that are gone.
         self._before = before
-        self._slots = state_dir / "slots"
+        self._slots = slots_of(state_dir)
         self._folder = folder(state_dir)
         self._recorder = Recorder(state_dir, capacity)
 
@@ -45,9 +47,9 @@ class Finisher:
     def look(self) -> None:
         """Take over what the dead have left, and end what has waited for its cause."""
         self._before()
-        for path in self._folder.glob(f"*{inflight.SUFFIX}"):
+        for path in self._folder.glob(f"*{UNDER_WAY}"):
             self._take_over(path)
-        for path in self._folder.glob(f"*{inflight.LEFT}"):
+        for path in self._folder.glob(f"*{LEFT}"):
             self._finish(path)
 
     def _take_over(self, path: Path) -> None:
@@ -58,22 +60,32 @@ class Finisher:
         if fd is None:
             return
         try:
-            inflight.take_over(path, path.with_suffix(SUFFIX), time.time_ns())
+            left.take_over(path, path.with_suffix(SPANS), time.time_ns())
         finally:
             os.close(fd)
 
     def _finish(self, path: Path) -> None:
-        left = inflight.left(path)
-        if left is not None:
-            if left.cause is None and time.time_ns() - left.since < left.patience:
+        found = left.read(path)
+        if found is not None:
+            if found.cause is None and time.time_ns() < found.until:
                 return
-            for each in filter(record.is_span, left.records):
-                self._recorder.put(Pending(finished(each, left)))
+            for number, begun in found.records.items():
+                self._end(begun, found)
+                # An agent that is killed in between tells this one again, and no other.
+                left.told(path, number)
         path.unlink(missing_ok=True)
 
+    def _end(self, begun: bytes, found: Left) -> None:
+        outcome = lost.outcome(found.cause)
+        cause = Cause(outcome.error_type, outcome.message)
+        if record.is_span(begun):
+            self._recorder.put(Pending(finished(begun, found.since, cause)))
+        if found.cause is None:
+            # Whoever noted a cause has told the rest.
+            lost.tell(begun, outcome, found.since)
 
-def finished(begun: bytes, left: Left) -> bytes:
+
+def finished(begun: bytes, end: int, cause: Cause) -> bytes:
     """The record of a span that its process could not end."""
-    cause = left.cause or UNKNOWN
     prefix, body = record.body(begun)
-    return record.whole(prefix, encode.ended(body, left.since, cause.error_type, cause.message))
+    return record.whole(prefix, encode.ended(body, end, cause.error_type, cause.message))

@@ -6,14 +6,14 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
 
 from .. import slots
-from ..recorder import held, inflight, ring
-from ..recorder.recorder import SUFFIX, folder
+from ..recorder import held, ring
+from ..recorder.places import LEFT, RINGS, folder
 from ..settings import Settings
 from .lock import Lock
 
@@ -83,13 +83,14 @@ def is_anybody_there(directory: Path) -> bool:
 
 
 def _is_all_sent(rings: Path) -> bool:
-    waiting = any(rings.glob(f"*{inflight.LEFT}"))
-    return not waiting and all(_is_empty(path) for path in rings.glob(f"*{SUFFIX}"))
+    waiting = any(rings.glob(f"*{LEFT}"))
+    return not waiting and all(map(_is_empty, _files(rings)))
+
+
+def _files(rings: Path) -> Iterator[Path]:
+    return (path for what in RINGS.values() for path in rings.glob(f"*{what}"))
 
 
 def _is_empty(path: Path) -> bool:
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        return not ring.is_ring(fd) or ring.is_empty(fd)
-    finally:
-        os.close(fd)
+    with ring.opened(path) as fd:
+        return fd is None or ring.is_empty(fd)

@@ -13,22 +13,25 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from .. import logs
+from .. import guard, logs, metrics, slots
+from ..alerts import keep
 from ..alerts.build import build
 from ..alerts.dispatcher import Dispatcher
-from ..recorder.recorder import folder
+from ..recorder import left
+from ..recorder.places import folder, slots_of
 from ..settings import Settings, SettingsError
 from . import idle
+from .events import Events
 from .finisher import Finisher
 from .lock import Lock, Taken
 from .metrics import Metrics
 from .restorer import Restorer
+from .sender import Sender, to_logs, to_traces
 from .server import Port, PortError, Server
-from .shipper import DRAIN_SECONDS, Shipper
+from .shipper import DRAIN_SECONDS, LOGS, TRACES, Shipper
 
 if TYPE_CHECKING:
     from ..console.store import Store
-    from .sender import Sender
 
 log = structlog.get_logger("followthrough.agent")
 
@@ -66,6 +69,7 @@ def _lock(state_dir: Path) -> Iterator[Lock]:
 
 
 def _serve(settings: Settings, lock: Lock, *, until_idle: bool) -> int:
+    _tell_in(settings.state_dir)
     stop = threading.Event()
     dispatcher = Dispatcher(settings.state_dir, build(settings))
     with contextlib.ExitStack() as stack:
@@ -74,22 +78,34 @@ def _serve(settings: Settings, lock: Lock, *, until_idle: bool) -> int:
             own, sender = stack.enter_context(_embedded(settings, stop))
             ports += own
         server = Server(ports, tolerant=until_idle)
-        shipper = _shipper(settings, sender, lock)
-        stack.enter_context(_running("spans", shipper.run, stop, DRAIN_SECONDS + STOP_SECONDS))
+        for shipper in _shippers(settings, sender, lock):
+            drain = DRAIN_SECONDS + STOP_SECONDS
+            stack.enter_context(_running("shipper", shipper.run, stop, drain))
         restorer = Restorer(settings.state_dir, folder(settings.state_dir), settings.poison_after)
         stack.enter_context(_running("held", restorer.run, stop))
         finisher = Finisher(settings.state_dir, settings.ring_bytes, restorer.claim)
         stack.enter_context(_running("unfinished", finisher.run, stop))
         stack.enter_context(_running("alerts", dispatcher.run, stop))
+        events = Events(settings.state_dir, lock.is_in_place)
+        stack.enter_context(_running("events", events.run, stop))
         if until_idle:
             stack.enter_context(_running("idle", idle.Watch(settings, server.stop).run, stop))
-        guard = idle.Guard(lock, server.stop)
-        stack.enter_context(_running("guard", guard.run, stop))
+        watch = idle.Guard(lock, server.stop)
+        stack.enter_context(_running("guard", watch.run, stop))
         _end_on_signals(server.stop)
         log.info("agent.ready", **{port.purpose: port.url for port in server.ports})
         server.run()
     log.info("agent.stopped")
     return 0
+
+
+def _tell_in(state_dir: Path) -> None:
+    """Count and alert for processes that are gone, in a slot that is the agent's from the start."""
+    slots.held.on_taken = left.take_over_slot
+    slots.held.number(slots_of(state_dir))
+    guard.count = metrics.count_error
+    metrics.use(state_dir)
+    keep.use(state_dir)
 
 
 def _end_on_signals(end: Callable[[], None]) -> None:
@@ -100,13 +116,13 @@ def _end_on_signals(end: Callable[[], None]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
 
 
-def _shipper(settings: Settings, sender: Sender | None, lock: Lock) -> Shipper:
-    if sender is None:
-        from .sender import Collector  # noqa: PLC0415  the embedded agent needs no HTTP client
-
-        sender = Collector(settings)
+def _shippers(settings: Settings, own: Sender | None, lock: Lock) -> list[Shipper]:
     delay = settings.bsp_schedule_delay / 1000
-    return Shipper(settings.state_dir, sender, delay, lock.is_in_place)
+    senders = {TRACES: own or to_traces(settings), LOGS: to_logs(settings)}
+    return [
+        Shipper(settings.state_dir, each, delay, lock.is_in_place, signal)
+        for signal, each in senders.items()
+    ]
 
 
 def _metrics_port(settings: Settings) -> Port:

@@ -14,7 +14,7 @@ import structlog
 
 from .. import attempts, metrics, names, quarantine, tell
 from ..outcome import Kind, Outcome
-from ..recorder import held, inflight, record
+from ..recorder import held, inflight, left, record
 from ..recorder.held import Entry, Found
 from ..recorder.inflight import Cause
 from ..settings import without_password
@@ -68,7 +68,7 @@ class Restorer:
         # A pool of threads runs in the main process itself, and its spans tell themselves.
         running = [e for e in found.entries if e.pid not in (0, found.pid)] if found else []
         for entry in running:
-            span = record.traceparent(inflight.find(self._rings, entry.pid, entry.task_id.encode()))
+            span = record.traceparent(left.find(self._rings, entry.pid, entry.task_id.encode()))
             attempts.note_death(self._state_dir, entry.task_id, span)
             inflight.note_cause(self._rings, entry.pid, LOST)
         path.replace(path.with_suffix(CLAIMED))

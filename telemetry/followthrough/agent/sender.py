@@ -36,7 +36,7 @@ class Sender(Protocol):
     """Where requests go."""
 
     def send(self, request: bytes, timeout: float) -> Answer:
-        """Send an ExportTraceServiceRequest, for at most so many seconds; raises nothing."""
+        """Send a request of its signal, for at most so many seconds; raises nothing."""
 
 
 class Collector:
@@ -46,15 +46,16 @@ class Collector:
     to try again is decided by the caller.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        certificate, key, own = (f"OTEL_EXPORTER_OTLP_TRACES_{each}" for each in CERTIFICATES)
-        self._timeout = _common._resolve_timeout("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT")
+    def __init__(self, endpoint: str, signal: str, compression: str | None) -> None:
+        name = f"OTEL_EXPORTER_OTLP_{signal}"
+        certificate, key, own = (f"{name}_{each}" for each in CERTIFICATES)
+        self._timeout = _common._resolve_timeout(f"{name}_TIMEOUT")
         self._client: Any = http._OTLPHTTPClient(
             transport=_common._build_transport(None, None, None, certificate, key, own, None),
-            endpoint=settings.traces_endpoint,
-            kind="spans",
-            compression=_compression(settings),
-            headers=_common._resolve_headers(None, "OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
+            endpoint=endpoint,
+            kind="spans" if signal == "TRACES" else "logs",
+            compression=_compression(endpoint, compression),
+            headers=_common._resolve_headers(None, f"{name}_HEADERS"),
         )
 
     def send(self, request: bytes, timeout: float) -> Answer:
@@ -67,12 +68,36 @@ class Collector:
         return _answer(result)
 
 
-def _compression(settings: Settings) -> http.Compression:
-    if settings.otlp_compression:
-        return http.Compression.from_str(settings.otlp_compression)
+class Nobody:
+    """Where no address is known to send a signal to: all of it is refused."""
+
+    def __init__(self, setting: str) -> None:
+        self._reason = f"nowhere to send it; {setting} names a collector"
+
+    def send(self, request: bytes, timeout: float) -> Answer:  # noqa: ARG002  nothing is sent
+        """Refuse a request."""
+        return Answer(taken=False, reason=self._reason, final=True)
+
+
+def to_traces(settings: Settings) -> Sender:
+    """Where spans go, if not to the agent itself."""
+    return Collector(settings.traces_endpoint, "TRACES", settings.otlp_compression)
+
+
+def to_logs(settings: Settings) -> Sender:
+    """Where log records go: the agent itself keeps none."""
+    if settings.logs_endpoint is None:
+        return Nobody("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
+    return Collector(settings.logs_endpoint, "LOGS", settings.otlp_logs_compression)
+
+
+def _compression(endpoint: str, wanted: str | None) -> http.Compression:
+    if wanted:
+        return http.Compression.from_str(wanted)
     # Within the host it would cost more than it saves.
-    is_near = urlsplit(settings.traces_endpoint).hostname in LOOPBACK
-    return http.Compression.NONE if is_near else http.Compression.GZIP
+    return (
+        http.Compression.NONE if urlsplit(endpoint).hostname in LOOPBACK else http.Compression.GZIP
+    )
 
 
 def _answer(result: Any) -> Answer:
@@ -91,11 +116,12 @@ def _answer(result: Any) -> Answer:
 
 
 def _rejected(result: Any) -> int:
-    """How many spans a collector that took the request has refused."""
+    """How many records a collector that took the request has refused."""
     content = result.content()
     if not content:
         return 0
-    # Only a collector that has something to say costs the memory of protocol buffers.
+    # Only a collector that has something to say costs the memory of protocol buffers. The answer
+    # about logs has the same fields.
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415
         ExportTraceServiceResponse,
     )

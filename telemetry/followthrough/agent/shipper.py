@@ -6,19 +6,18 @@ What a killed agent has sent and not noted is sent again by the next one: at mos
 from __future__ import annotations
 
 import math
-import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from ..recorder import record, request, ring
-from ..recorder.recorder import SUFFIX, folder
+from ..recorder.places import LOGS as LOG_RINGS
+from ..recorder.places import SPANS, folder
 from .sender import Answer, Sender
 
 log = structlog.get_logger("followthrough.agent")
@@ -27,6 +26,20 @@ LARGEST = 1024**2  # bytes of records that are sent together
 LONGEST_PAUSE = 30.0
 LONGEST_RETRY_AFTER = 300.0
 DRAIN_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One of OTLP's signals: its ring, what is a record of it, and how records make a request."""
+
+    name: str
+    ring: str
+    is_record: Callable[[bytes], bool]
+    joined: Callable[[Iterable[bytes]], bytes]
+
+
+TRACES = Signal("spans", SPANS, record.is_span, request.traces)
+LOGS = Signal("logs", LOG_RINGS, record.is_log, request.logs)
 
 
 @dataclass(frozen=True)
@@ -40,7 +53,7 @@ class Part:
 
 
 class Shipper:
-    """Reads all rings below `state_dir` and sends their records, about every `delay` seconds.
+    """Reads all rings of a signal and sends their records, about every `delay` seconds.
 
     It does so while `is_ours` says that no other agent can be at work there.
     """
@@ -51,14 +64,17 @@ class Shipper:
         sender: Sender,
         delay: float,
         is_ours: Callable[[], bool] = lambda: True,
+        signal: Signal = TRACES,
     ) -> None:
         self._folder = folder(state_dir)
         self._sender = sender
         self._delay = delay
         self._is_ours = is_ours
+        self._signal = signal
         self._is_more = False
         self._largest = LARGEST
         self._failures = 0
+        self._refusal = ""
 
     def run(self, stop: threading.Event) -> None:
         """Send until `stop`, then what is left, for a bounded time."""
@@ -82,7 +98,7 @@ class Shipper:
         if not records:
             _settle(parts, Answer(taken=True))
             return None
-        answer = self._sender.send(request.traces(records), timeout)
+        answer = self._sender.send(self._signal.joined(records), timeout)
         if answer.too_large and len(records) > 1:
             self._largest = max(1, sum(map(len, records)) // 2)
         elif answer.taken or answer.final:
@@ -93,12 +109,12 @@ class Shipper:
 
     def _collected(self) -> list[Part]:
         parts, room = [], self._largest
-        for path in _rings(self._folder):
-            with _opened(path) as fd:
+        for path in _rings(self._folder, self._signal.ring):
+            with ring.opened(path) as fd:
                 if fd is None or ring.is_empty(fd):
                     continue
                 batch, file = ring.read(fd, room), ring.identity(fd)
-            records = [each for each in batch.payloads if record.is_span(each)]
+            records = [each for each in batch.payloads if self._signal.is_record(each)]
             parts.append(Part(path, file, batch, records))
             room -= sum(map(len, batch.payloads))
             if room <= 0:
@@ -120,32 +136,22 @@ class Shipper:
         return max(wanted, grown) * random.uniform(1.0, 1.2)  # noqa: S311  no secret
 
     def _tell(self, answer: Answer) -> None:
-        if not answer.taken and not answer.too_large and self._failures == 0:
-            event = "spans.refused" if answer.final else "spans.not_sent"
-            log.warning(event, reason=answer.reason)
+        signal = self._signal.name
+        refusal = answer.reason if answer.final and not answer.too_large else ""
+        if refusal and refusal != self._refusal:
+            log.warning("export.refused", signal=signal, reason=refusal)
+        elif not (answer.taken or answer.final) and self._failures == 0:
+            log.warning("export.waits", signal=signal, reason=answer.reason)
+        self._refusal = refusal
         if answer.rejected:
-            log.warning("spans.rejected", spans=answer.rejected)
+            log.warning("export.rejected", signal=signal, number=answer.rejected)
 
 
-def _rings(directory: Path) -> list[Path]:
+def _rings(directory: Path, what: str) -> list[Path]:
     """The rings there are, in an order that gives each its turn first."""
-    found = sorted(directory.glob(f"*{SUFFIX}"))
+    found = sorted(directory.glob(f"*{what}"))
     turn = int(time.monotonic()) % max(1, len(found))
     return found[turn:] + found[:turn]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int | None]:
-    """The ring's descriptor; None for one that is not whole, or gone."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        yield None
-        return
-    try:
-        yield fd if ring.is_ring(fd) else None
-    finally:
-        os.close(fd)
 
 
 def _settle(parts: list[Part], answer: Answer) -> None:
@@ -155,7 +161,7 @@ def _settle(parts: list[Part], answer: Answer) -> None:
         strange = len(part.batch.payloads) - len(part.records)
         here = min(refused, len(part.records))
         refused -= here
-        with _opened(part.path) as fd:
+        with ring.opened(part.path) as fd:
             # One that was removed or made anew meanwhile has none of these.
             if fd is not None and ring.identity(fd) == part.file:
                 exported = len(part.records) - here

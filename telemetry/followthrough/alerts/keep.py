@@ -1,8 +1,13 @@
-"""Leaves an alert in the spool, and says when one can't be left."""
+"""Leaves an alert where it outlives its process, and says when it can't be left.
+
+In the process's event ring, which the agent empties into the spool; where there is none, or it is
+full, in the spool itself, which costs a write to the disk.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -14,6 +19,7 @@ if TYPE_CHECKING:
 
     from .alert import Alert
 
+ALERT = b"A"  # with which its record in the event ring begins
 LOG_EVERY = 60.0
 
 logger = structlog.get_logger("followthrough.alerts")
@@ -22,18 +28,24 @@ logger = structlog.get_logger("followthrough.alerts")
 class _Current:
     state_dir: Path | None = None
     service: str = ""
+    to_ring: Callable[[bytes], bool] | None = None
     # Dropped since the last line about it, and when another is due (monotonic seconds).
     dropped: int = 0
     silent_until: float = float("-inf")
 
 
-def use(state_dir: Path | None, service: str = "") -> None:
-    """Leave alerts below `state_dir` from now on, of `service` where they don't say whose."""
-    _Current.state_dir, _Current.service = state_dir, service
+def use(
+    state_dir: Path | None, service: str = "", to_ring: Callable[[bytes], bool] | None = None
+) -> None:
+    """Leave alerts below `state_dir` from now on, of `service` where they don't say whose.
+
+    `to_ring` keeps a record in the process's event ring, or says that it can't.
+    """
+    _Current.state_dir, _Current.service, _Current.to_ring = state_dir, service, to_ring
 
 
 def alert(*, service: str = "", **values: Any) -> None:
-    """Write one alert to the spool; `values` are those of `new_alert`.
+    """Leave one alert; `values` are those of `new_alert`.
 
     Raises OSError where the disk takes no file: the guard logs it, once a minute.
     """
@@ -46,7 +58,10 @@ def alert(*, service: str = "", **values: Any) -> None:
 
 def _keep(state_dir: Path, alert: Alert) -> None:
     from . import spool  # noqa: PLC0415
+    from .alert import to_json  # noqa: PLC0415
 
+    if _Current.to_ring is not None and _Current.to_ring(ALERT + to_json(alert)):
+        return
     try:
         kept = spool.write(state_dir, alert)
     except OSError:

@@ -54,8 +54,8 @@ def expose(state_dir: Path) -> bytes:
             _Errors.total += 1
             continue
         _merge(families, path.name.split("_")[0], samples)
-    spans = _spans(account.totals(state_dir))
-    return generate_latest(_Registry([*_metrics(families), *spans, *_own()]))
+    records = [each for kind in account.by_kind(state_dir).items() for each in _records(*kind)]
+    return generate_latest(_Registry([*_metrics(families), *records, *_own()]))
 
 
 @dataclass
@@ -125,15 +125,24 @@ def _in_order(item: tuple[tuple[str, Labels], float]) -> Any:
     return plain, sample, float(dict(labels).get("le", 0))
 
 
-def _spans(totals: account.Totals) -> Iterator[Metric]:
-    yield _counter("telemetry_spans_produced", "Spans that ended, sampled.", totals.produced)
-    yield _counter("telemetry_spans_exported", "Spans the collector has taken.", totals.exported)
-    held = Metric("telemetry_spans_held", "Spans that wait for the agent to send them.", "gauge")
-    held.add_sample("telemetry_spans_held", {}, totals.held)
+# What the recorder keeps, in a sentence for each kind.
+RECORDS = {
+    "spans": "Spans that ended, sampled",
+    "logs": "Log records that are exported by OTLP",
+    "events": "Alerts on their way to the spool",
+}
+
+
+def _records(kind: str, totals: account.Totals) -> Iterator[Metric]:
+    name, what = f"telemetry_{kind}", RECORDS[kind]
+    yield _counter(f"{name}_produced", f"{what}.", totals.produced)
+    yield _counter(f"{name}_exported", f"{what}: handed on.", totals.exported)
+    held = Metric(f"{name}_held", f"{what}: waiting for the agent.", "gauge")
+    held.add_sample(f"{name}_held", {}, totals.held)
     yield held
-    dropped = Metric("telemetry_spans_dropped", "Spans that are lost, by why.", "counter")
+    dropped = Metric(f"{name}_dropped", f"{what}: lost, by why.", "counter")
     for reason, number in totals.dropped.items():
-        dropped.add_sample("telemetry_spans_dropped_total", {"reason": reason}, number)
+        dropped.add_sample(f"{name}_dropped_total", {"reason": reason}, number)
     yield dropped
 
 

@@ -1,6 +1,6 @@
-"""What became of all spans that the processes of a host ever recorded.
+"""What became of all that the processes of a host ever recorded.
 
-Each is counted once: produced = exported + rejected + dropped + held, also after any kill.
+Each record is counted once: produced = exported + dropped + held, also after any kill.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import ring
-from .recorder import SUFFIX, folder
+from .places import RINGS, SPANS, folder
+
+REASONS = (*ring.REASONS, "torn", "rejected")
 
 
 @dataclass
 class Totals:
-    """Numbers of spans; `dropped` by reason.
+    """Numbers of records; `dropped` by reason.
 
     Dropped as full or large were never kept; as interrupted, were being written by a process that
-    was killed; as torn, were not what was written; as rejected, were refused by the collector.
+    was killed; as torn, were not what was written; as rejected, were refused by the collector; as
+    removed, were in files that somebody has removed; as unavailable, had no ring.
     """
 
     produced: int = 0
     exported: int = 0
     held: int = 0
-    dropped: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys((*ring.REASONS, "torn", "rejected"), 0)
-    )
+    dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
     rings: int = 0
 
     def add(self, account: ring.Account) -> None:
@@ -40,21 +41,20 @@ class Totals:
             self.dropped[reason] += number
 
 
-def totals(state_dir: Path) -> Totals:
-    """The sums over all rings; one that can't be read is left out."""
+def totals(state_dir: Path, what: str = SPANS) -> Totals:
+    """The sums over all rings of a kind; one that can't be read is left out."""
     sums = Totals()
-    for path in sorted(folder(state_dir).glob(f"*{SUFFIX}")):
+    for path in sorted(folder(state_dir).glob(f"*{what}")):
         if account := _account(path):
             sums.add(account)
     return sums
 
 
+def by_kind(state_dir: Path) -> dict[str, Totals]:
+    """The sums of spans, logs and events."""
+    return {kind: totals(state_dir, what) for kind, what in RINGS.items()}
+
+
 def _account(path: Path) -> ring.Account | None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return ring.account_of(fd) if ring.is_ring(fd) else None
-    finally:
-        os.close(fd)
+    with ring.opened(path, os.O_RDONLY) as fd:
+        return None if fd is None else ring.account_of(fd)

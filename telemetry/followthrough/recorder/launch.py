@@ -23,7 +23,7 @@ IN_BACKGROUND = ("/bin/sh", "-c", '"$@" &', "followthrough")
 # Settings that name a file, perhaps from the program's own folder.
 FILES = [
     f"OTEL_EXPORTER_OTLP_{signal}{name}"
-    for signal in ("", "TRACES_")
+    for signal in ("", "TRACES_", "LOGS_")
     for name in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")
 ]
 

@@ -12,7 +12,10 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 MAGIC = b"FTRING02"
 PAGE = 4096
@@ -170,3 +173,17 @@ def identity(fd: int) -> tuple[int, int]:
     """What tells an open file from another one of its name."""
     found = os.fstat(fd)
     return found.st_dev, found.st_ino
+
+
+@contextmanager
+def opened(path: Path, mode: int = os.O_RDWR) -> Iterator[int | None]:
+    """The ring's descriptor; None for one that is not whole, or gone."""
+    try:
+        fd = os.open(path, mode | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        yield fd if is_ring(fd) else None
+    finally:
+        os.close(fd)

@@ -49,12 +49,13 @@ class Entry(Protocol):
 class Pending:
     """A record on its way into a ring, where it comes once, however often it is put in."""
 
-    __slots__ = ("entry", "number", "payload", "tries")
+    __slots__ = ("entry", "is_kept", "number", "payload", "tries")
 
     def __init__(self, payload: bytes = b"", entry: Entry | None = None) -> None:
         self.payload = payload
         self.entry = entry
         self.number: int | None = None
+        self.is_kept = False
         self.tries = 0
 
 
@@ -100,6 +101,15 @@ class Writer:
                     self._writing = False
         return True
 
+    def offer(self, pending: Pending) -> bool:
+        """Append a record if there is room for it; if not, it never was here."""
+        with self._lock:
+            if pending.is_kept:
+                return True
+            if self._place(len(pending.payload))[2]:
+                return False
+            return self.keep(pending) and pending.is_kept
+
     def is_in_place(self) -> bool:
         """Whether the file is still where it was opened."""
         try:
@@ -141,25 +151,32 @@ class Writer:
         elif pending.number < number:
             return
         WORD.pack_into(view, GIVEN, number + 1)
-        size, at = len(pending.payload), head % capacity
-        room = room_for(size)
-        skipped = capacity - at if room > capacity - at else 0
+        payload = pending.payload
+        size = len(payload)
+        skipped, after, reason = self._place(size)
+        if reason:
+            self._drop(reason)
+            return
+        if skipped:
+            self._mark_the_end(head % capacity)
+        at = PAGE + (head + skipped) % capacity
+        RECORD.pack_into(view, at, size, checksum(payload, number), number)
+        view[at + RECORD.size : at + RECORD.size + size] = payload
+        if pending.entry is not None:
+            pending.entry.ending(after)
+        view[HEAD:DROPPED] = COMMIT.pack(after, accepted + 1)
+        pending.is_kept = True
+
+    def _place(self, size: int) -> tuple[int, int, str]:
+        """The bytes up to the file's end that it skips, the head after it, or why it can't be."""
+        head, capacity = WORD.unpack_from(self._map, HEAD)[0], self._capacity
+        room, left = room_for(size), capacity - head % capacity
+        skipped = left if room > left else 0
         after = head + skipped + room
         if room > capacity // 4:
-            self._drop("large")
-        elif after - WORD.unpack_from(view, TAIL)[0] > capacity:
-            self._drop("full")
-        else:
-            if skipped:
-                self._mark_the_end(at)
-                at = 0
-            at += PAGE
-            payload = pending.payload
-            RECORD.pack_into(view, at, size, checksum(payload, number), number)
-            view[at + RECORD.size : at + RECORD.size + size] = payload
-            if pending.entry is not None:
-                pending.entry.ending(after)
-            view[HEAD:DROPPED] = COMMIT.pack(after, accepted + 1)
+            return skipped, after, "large"
+        is_full = after - WORD.unpack_from(self._map, TAIL)[0] > capacity
+        return skipped, after, "full" if is_full else ""
 
     def _mark_the_end(self, at: int) -> None:
         """Say that the record is at the file's beginning, where this place has room to say it."""

@@ -79,8 +79,8 @@ def _can_record(settings: Settings, otherwise: str) -> bool:
 
 
 def _recorder(settings: Settings) -> SpanProcessor:
+    from ..recorder.places import folder  # noqa: PLC0415
     from ..recorder.processor import RecorderProcessor  # noqa: PLC0415
-    from ..recorder.recorder import folder  # noqa: PLC0415
 
     _Current.rings = folder(settings.state_dir)
     return RecorderProcessor(_shared(settings))
@@ -126,9 +126,16 @@ def _batch(settings: Settings) -> SpanProcessor:
 
 
 def is_watched(seconds: float) -> None:
-    """Say that another process notes why this one was lost, at most so many seconds later."""
+    """Say that the parent process notes why this one was lost, at most so many seconds later."""
     if _Current.recorder is not None:
-        _Current.recorder.patience = seconds
+        from ..recorder.inflight import Watcher  # noqa: PLC0415
+
+        _Current.recorder.watcher = Watcher(os.getppid(), seconds)
+
+
+def keep_event(payload: bytes) -> bool:
+    """Keep what must not be lost in this process's event ring; False where that can't be."""
+    return _Current.recorder is not None and _Current.recorder.keep_event(payload)
 
 
 def ends_what_is_left() -> bool:
@@ -154,9 +161,9 @@ def under_way(pid: int, task_id: str) -> str:
     """The traceparent of the span of a task that a process runs or ran as it was lost, or empty."""
     if _Current.rings is None or not pid:
         return ""
-    from ..recorder import inflight, record  # noqa: PLC0415
+    from ..recorder import left, record  # noqa: PLC0415
 
-    return record.traceparent(inflight.find(_Current.rings, pid, task_id.encode()))
+    return record.traceparent(left.find(_Current.rings, pid, task_id.encode()))
 
 
 def finish(seconds: float) -> None:

@@ -210,7 +210,11 @@ def test_a_corrupt_file_of_our_own_slot_is_begun_anew(tmp_path: Path) -> None:
 def test_nothing_counted_is_a_valid_answer(tmp_path: Path) -> None:
     text = expose(tmp_path / "nothing").decode()
     names = {family.name for family in text_string_to_metric_families(text)}
-    spans = {f"telemetry_spans_{each}" for each in ("produced", "exported", "held", "dropped")}
+    spans = {
+        f"telemetry_{kind}_{each}"
+        for kind in ("spans", "logs", "events")
+        for each in ("produced", "exported", "held", "dropped")
+    }
     assert names == {"telemetry_scrape_errors", "build_info", *spans}
 
 

@@ -146,7 +146,7 @@ settings = followthrough.configure("x")
 lines = tracing.log_recorder("x", settings)
 if lines is not None:
     lines.log("shop", "info", "hello")
-from followthrough.recorder.recorder import folder
+from followthrough.recorder.places import folder
 found = b"".join(path.read_bytes() for path in folder(settings.state_dir).glob("*"))
 print(json.dumps([lines is not None, b"hello" in found, b"service.instance.id" in found]))
 """

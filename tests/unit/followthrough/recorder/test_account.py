@@ -53,7 +53,9 @@ def test_people_read_it(
 ) -> None:
     monkeypatch.setenv("FOLLOWTHROUGH_STATE_DIR", str(state))
     assert cli.main(["telemetry", "status"]) == 0
-    rows = dict(line.split() for line in capsys.readouterr().out.splitlines()[1:])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert lines[0] == ["spans", "logs", "events"]
+    rows = {name: number for name, number, *_ in lines[1:]}
     assert rows == {
         "produced": "8",
         "exported": "2",

@@ -10,15 +10,19 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 
-from followthrough.agent.finisher import UNKNOWN, Finisher, finished
+from followthrough.agent import lost
+from followthrough.agent.finisher import Finisher, finished
 from followthrough.agent.shipper import Shipper
 from followthrough.recorder import encode, inflight, record
-from followthrough.recorder.inflight import Cause, Entry, Left, Table
+from followthrough.recorder import left as leavings
+from followthrough.recorder.inflight import Cause, Entry, Table, Watcher
+from followthrough.recorder.left import Left
 from followthrough.recorder.processor import RecorderProcessor
 from followthrough.recorder.recorder import Recorder
 from followthrough.recorder.writer import Pending, Writer
 from tests.unit.followthrough.agent.test_shipper import Sink
 
+WATCHER = Watcher(os.getppid(), 0.5)
 NOW = 1_700_000_000_000_000_000
 
 
@@ -29,7 +33,7 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def table(places: tuple[Path, Path]) -> Table:
-    return Table(places[0], 0.5)
+    return Table(places[0], WATCHER)
 
 
 def begin(table: Table, record: bytes) -> Entry:
@@ -40,7 +44,7 @@ def begin(table: Table, record: bytes) -> Entry:
 
 def left(folder: Path) -> Left:
     (path,) = folder.glob("*.left")
-    found = inflight.left(path)
+    found = leavings.read(path)
     assert found is not None
     return found
 
@@ -49,16 +53,15 @@ def test_what_has_not_ended_is_left(table: Table, places: tuple[Path, Path]) -> 
     entries = [begin(table, each) for each in (b"one", b"two", b"three")]
     entries[1].end()
     entries[1].end()
-    inflight.take_over(*places, NOW)
+    leavings.take_over(*places, NOW)
     found = left(places[0].parent)
-    assert sorted(found.records) == [b"one", b"three"]
-    assert (found.pid, found.since, found.cause) == (os.getpid(), NOW, None)
-    assert found.patience == 500_000_000
+    assert sorted(found.records.values()) == [b"one", b"three"]
+    assert (found.since, found.until, found.cause) == (NOW, NOW + 500_000_000, None)
 
 
 def test_where_all_has_ended_nothing_is_left(table: Table, places: tuple[Path, Path]) -> None:
     begin(table, b"one").end()
-    inflight.take_over(*places, NOW)
+    leavings.take_over(*places, NOW)
     assert list(places[0].parent.iterdir()) == []
 
 
@@ -75,14 +78,13 @@ def test_a_span_whose_record_was_committed_has_ended(
             writer.keep(Pending(b"record", entry))
     else:
         entry.ending(64)
-    inflight.take_over(*places, NOW)
+    leavings.take_over(*places, NOW)
     assert [path.suffix for path in places[0].parent.glob("0*")].count(".left") == (not committed)
 
 
 def test_what_has_no_room_is_not_kept(table: Table, places: tuple[Path, Path]) -> None:
-    assert begin(table, b"x" * inflight.SIZE).table is None
-    entries = [begin(table, b"x") for _ in range(inflight.ENTRIES)]
-    assert {each.number for each in entries} == set(range(inflight.ENTRIES))
+    entries = [begin(table, b"x") for _ in range(inflight.MOST)]
+    assert {each.number for each in entries} == set(range(inflight.MOST))
     assert begin(table, b"x").table is None
     entries[5].end()
     assert begin(table, b"x").number == 5
@@ -92,10 +94,10 @@ def test_a_torn_entry_is_passed_over(table: Table, places: tuple[Path, Path]) ->
     begin(table, b"whole")
     torn = begin(table, b"torn")
     with places[0].open("r+b") as file:
-        file.seek(inflight._at(torn.number) + 16)
+        file.seek(inflight.at(torn.number) + 16)
         file.write(b"?")
-    inflight.take_over(*places, NOW)
-    assert left(places[0].parent).records == [b"whole"]
+    leavings.take_over(*places, NOW)
+    assert left(places[0].parent).records == {0: b"whole"}
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -109,7 +111,7 @@ def test_a_cause_is_found_whether_noted_before_or_after(
             inflight.note_cause(places[0].parent, os.getpid(), cause)
             inflight.note_cause(places[0].parent, os.getpid() + 1, Cause("Other", "no"))
         if noted_before:
-            inflight.take_over(*places, NOW)
+            leavings.take_over(*places, NOW)
     found = left(places[0].parent).cause
     assert found is not None
     assert found.error_type == cause.error_type
@@ -119,7 +121,7 @@ def test_a_cause_is_found_whether_noted_before_or_after(
 
 def test_a_file_that_is_no_table_is_removed(places: tuple[Path, Path]) -> None:
     places[0].write_bytes(b"no table")
-    inflight.take_over(*places, NOW)
+    leavings.take_over(*places, NOW)
     assert not places[0].exists()
 
 
@@ -129,7 +131,7 @@ def test_a_full_disk_is_told(places: tuple[Path, Path], monkeypatch: pytest.Monk
 
     monkeypatch.setattr(inflight, "fallocate", full)
     with pytest.raises(OSError, match="No space"):
-        Table(places[0], 0.5)
+        Table(places[0], WATCHER)
 
 
 def test_an_unfinished_span_is_ended_with_its_cause() -> None:
@@ -137,12 +139,12 @@ def test_an_unfinished_span_is_ended_with_its_cause() -> None:
     span = tracer.start_span("process pay", kind=SpanKind.CONSUMER, attributes={"queue": "default"})
     begun = record.whole(record.prefix(b"\x0a\x00", b"\x0a\x00"), encode.span(span))  # type: ignore[arg-type]
     end = span.start_time + 5  # type: ignore[attr-defined]
-    prefix, body = record.body(finished(begun, Left(1, end, 0, UNKNOWN, [])))
+    prefix, body = record.body(finished(begun, end, Cause("ProcessLost", lost.MESSAGE)))
     assert begun.startswith(prefix)
     ended = Span.FromString(body)
     assert (ended.name, ended.kind) == ("process pay", Span.SPAN_KIND_CONSUMER)
     assert ended.end_time_unix_nano == end
-    assert ended.status == Status(code=Status.STATUS_CODE_ERROR, message=UNKNOWN.message)
+    assert ended.status == Status(code=Status.STATUS_CODE_ERROR, message=lost.MESSAGE)
     assert {a.key: a.value.string_value for a in ended.attributes} == {
         "queue": "default",
         "error.type": "ProcessLost",
@@ -155,7 +157,7 @@ def test_a_span_of_a_dead_process_is_told_once(tmp_path: Path, ends: bool) -> No
     if pid == 0:
         provider = TracerProvider()
         recorder = Recorder(tmp_path, 1 << 16)
-        recorder.patience = 60.0
+        recorder.watcher = Watcher(os.getppid(), 60.0)
         provider.add_span_processor(RecorderProcessor(recorder))
         tracer = provider.get_tracer("x")
         with tracer.start_as_current_span("outer") as outer:

@@ -32,6 +32,7 @@ from opentelemetry.trace.span import TraceState
 from followthrough import tracing
 from followthrough.agent.finisher import Finisher
 from followthrough.recorder import encode, inflight, record
+from followthrough.recorder import left as leavings
 from followthrough.recorder.processor import RecorderProcessor
 from followthrough.recorder.recorder import Recorder
 from followthrough.tracing import get_tracer
@@ -287,13 +288,13 @@ def test_one_that_is_ended_with_an_error_of_a_signal_is_still_recorded(
     assert [each.name for each in recorded()] == ["x"]
 
 
-def _die_with(tmp_path: Path, sampler: sampling.Sampler, *, ends: bool) -> list[inflight.Left]:
+def _die_with(tmp_path: Path, sampler: sampling.Sampler, *, ends: bool) -> list[leavings.Left]:
     """What a process leaves that dies with a span and its child under way."""
     pid = os.fork()
     if pid == 0:
         provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
         recorder = Recorder(tmp_path, 1 << 16)
-        recorder.patience = 60.0
+        recorder.watcher = inflight.Watcher(os.getppid(), 60.0)
         provider.add_span_processor(RecorderProcessor(recorder))
         trace._TRACER_PROVIDER = provider
         span = get_tracer("a").start_span("outer", attributes={"task": "pay"})
@@ -303,7 +304,7 @@ def _die_with(tmp_path: Path, sampler: sampling.Sampler, *, ends: bool) -> list[
         os._exit(0)
     os.waitpid(pid, 0)
     Finisher(tmp_path, 1 << 16).look()
-    found = map(inflight.left, (tmp_path / "rings").glob("*.left"))
+    found = map(leavings.read, (tmp_path / "rings").glob("*.left"))
     return [each for each in found if each is not None]
 
 
@@ -314,14 +315,14 @@ def test_one_that_has_ended_leaves_nothing(tmp_path: Path, sampler: sampling.Sam
 
 def test_one_that_begins_in_a_process_is_left_by_its_death(tmp_path: Path) -> None:
     (left,) = _die_with(tmp_path, sampling.DEFAULT_ON, ends=False)
-    (begun,) = left.records
+    (begun,) = left.records.values()
     assert record.is_span(begun)
     assert Span.FromString(record.body(begun)[1]).name == "outer"
 
 
 def test_an_unsampled_one_is_left_too_but_not_sent(tmp_path: Path, recorded: Recorded) -> None:
     (left,) = _die_with(tmp_path, sampling.DEFAULT_OFF, ends=False)
-    (begun,) = left.records
+    (begun,) = left.records.values()
     assert record.is_unsampled(begun)
     assert not record.is_span(begun)
     assert Span.FromString(record.body(begun)[1]).name == "outer"
@@ -343,7 +344,7 @@ def test_a_forked_child_that_ends_an_unsampled_span_leaves_that_of_its_parent(
     os.waitpid(pid, 0)
     raw = (tmp_path / "rings" / "0.open").read_bytes()
     assert b"parent's" in raw
-    assert inflight._ENTRY.unpack_from(raw, inflight.PAGE)[0]
+    assert inflight.ENTRY.unpack_from(raw, inflight.PAGE)[0]
 
 
 def test_a_forked_child_tells_its_own_pid(provider: TracerProvider, recorded: Recorded) -> None:

@@ -1,0 +1,130 @@
+"""What dead processes have left under way: their tables, set aside until the agent tells them."""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import ring
+from .inflight import CAUSE, ENTRY, FREE, MAGIC, NOTE, PAGE, SIZE, START, Cause, at, namespace
+from .places import LEFT, SPANS, UNDER_WAY, folder
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a dead process has left: its unfinished records by their entry, and what is known of it.
+
+    `since` is when its slot was taken over, and `until` how long its cause may still be noted
+    (nanoseconds since 1970).
+    """
+
+    pid: int
+    since: int
+    until: int
+    cause: Cause | None
+    records: dict[int, bytes]
+
+
+def take_over_slot(slots: Path, number: int) -> None:
+    """Set aside what the last owner of a slot left, for a process that has just taken it."""
+    rings = folder(slots.parent)
+    take_over(rings / f"{number}{UNDER_WAY}", rings / f"{number}{SPANS}", time.time_ns())
+
+
+def take_over(path: Path, ring_path: Path, now: int) -> None:
+    """Set a dead owner's table aside if spans were under way; only with its slot's lock held."""
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return
+    head = _head(ring_path)
+    if _is_table(raw) and any(_unended(raw, head)):
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.pwrite(fd, START.pack(*START.unpack_from(raw)[:5], now, head), 0)
+        finally:
+            os.close(fd)
+        path.replace(path.with_suffix(f".{now}{LEFT}"))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _head(ring_path: Path) -> int:
+    try:
+        with ring_path.open("rb") as file:
+            return ring.head_of(file.fileno())
+    except OSError:
+        return 0
+
+
+def find(directory: Path, pid: int, text: bytes) -> bytes | None:
+    """A process's record under way in which a text stands, whether it is dead or alive."""
+    for what in (UNDER_WAY, LEFT):
+        for path in directory.glob(f"*{what}"):
+            with suppress(OSError):
+                raw = path.read_bytes()
+                if _is_table(raw) and START.unpack_from(raw)[1:3] == (pid, namespace()):
+                    return next((each for _, each in _unended(raw, 0) if text in each), None)
+    return None
+
+
+def _is_table(raw: bytes) -> bool:
+    return len(raw) >= PAGE and raw.startswith(MAGIC)
+
+
+def _unended(raw: bytes, head: int) -> Iterator[tuple[int, bytes]]:
+    """The entries whose spans were under way: their numbers and records, torn ones left out."""
+    for number in range((len(raw) - PAGE) // SIZE):
+        size, checksum, ending = ENTRY.unpack_from(raw, at(number))
+        if size and not 0 < ending <= head:
+            place = at(number) + ENTRY.size
+            record = raw[place : place + size]
+            if zlib.crc32(record) == checksum:
+                yield number, record
+
+
+def read(path: Path) -> Left | None:
+    """What a table that was set aside holds; None if it is none."""
+    raw = path.read_bytes()
+    if not _is_table(raw):
+        return None
+    _, pid, where, watcher, patience, since, head = START.unpack_from(raw)
+    until = since + patience if _may_live(watcher, where) else 0
+    return Left(pid, since, until, _cause(raw), dict(_unended(raw, head)))
+
+
+def told(path: Path, number: int) -> None:
+    """Forget an entry: another agent that goes on with this table tells it no more."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.pwrite(fd, FREE, at(number))
+    finally:
+        os.close(fd)
+
+
+def _may_live(watcher: int, where: int) -> bool:
+    """Whether the process that would note the cause is there; one elsewhere can't be asked for."""
+    if not watcher:
+        return False
+    if where != namespace():
+        return True
+    try:
+        os.kill(watcher, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _cause(raw: bytes) -> Cause | None:
+    kind, text, checksum = NOTE.unpack_from(raw, CAUSE)
+    body = raw[CAUSE + NOTE.size : CAUSE + NOTE.size + kind + text]
+    if not body or zlib.crc32(body) != checksum:
+        return None
+    return Cause(body[:kind].decode(errors="replace"), body[kind:].decode(errors="replace"))

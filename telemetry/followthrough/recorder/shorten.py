@@ -1,0 +1,101 @@
+"""A span's record without what telling its end can do without."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from .. import names
+from . import wire
+
+# Who asked for it, which task or route it is, and whether its end alerts.
+KEPT = frozenset(
+    key.encode()
+    for key in (
+        names.CELERY_TASK,
+        names.CELERY_CRITICAL,
+        names.CELERY_RETRIES,
+        names.MESSAGING_SYSTEM,
+        names.MESSAGING_DESTINATION,
+        names.MESSAGING_OPERATION_TYPE,
+        names.MESSAGING_MESSAGE_ID,
+        names.HTTP_METHOD,
+        names.HTTP_REQUEST_ID,
+        names.HTTP_ROUTE,
+        names.URL_PATH,
+    )
+)
+_LONGEST = 512  # bytes of an attribute that is kept
+_PREFIX = struct.Struct("<cII")
+_VARINT, _FIXED64, _LEN, _FIXED32 = 0, 1, 2, 5
+_ATTRIBUTES, _EVENTS, _LINKS = 9, 11, 13  # of a Span
+_RESOURCE = 1  # of a ResourceSpans
+
+
+def shortened(record: bytes, room: int) -> bytes:
+    """The record in at most so many bytes; empty where even that is too little."""
+    kind, resource_size, scope_size = _PREFIX.unpack_from(record)
+    scope_at = _PREFIX.size + resource_size
+    span_at = scope_at + scope_size
+    resource = _resource(resource_of(record))
+    span = b"".join(wire.message(b"\x12", _span(body)) for _, _, body in fields(record[span_at:]))
+    scope = record[scope_at:span_at]
+    short = _PREFIX.pack(kind, len(resource), len(scope)) + resource + scope + span
+    return short if len(short) <= room else b""
+
+
+def resource_of(record: bytes) -> bytes:
+    """The fields of a ResourceSpans with which a record begins."""
+    _, size, _ = _PREFIX.unpack_from(record)
+    return record[_PREFIX.size : _PREFIX.size + size]
+
+
+def _resource(message: bytes) -> bytes:
+    parts = []
+    for number, whole, body in fields(message):
+        if number == _RESOURCE:
+            kept = [each for _, each, pair in fields(body) if _key(pair).startswith(b"service.")]
+            parts.append(wire.message(b"\x0a", b"".join(kept)))
+        else:
+            parts.append(whole)
+    return b"".join(parts)
+
+
+def _span(message: bytes) -> bytes:
+    return b"".join(
+        whole
+        for number, whole, body in fields(message)
+        if number not in (_EVENTS, _LINKS)
+        and (number != _ATTRIBUTES or (_key(body) in KEPT and len(body) <= _LONGEST))
+    )
+
+
+def _key(pair: bytes) -> bytes:
+    return next((body for number, _, body in fields(pair) if number == 1), b"")
+
+
+def fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """The fields of a message: each one's number, its bytes, and the content of a nested one."""
+    at = 0
+    while at < len(message):
+        begin = at
+        tag, at = _varint(message, at)
+        kind, content = tag & 7, at
+        if kind == _VARINT:
+            _, at = _varint(message, at)
+        elif kind == _LEN:
+            size, content = _varint(message, at)
+            at = content + size
+        elif kind in (_FIXED64, _FIXED32):
+            at += 8 if kind == _FIXED64 else 4
+        else:
+            raise ValueError(f"no field of OTLP: {tag}")
+        yield tag >> 3, message[begin:at], message[content:at]
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while message[at] & 0x80:
+        number |= (message[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+    return number | message[at] << shift, at + 1
