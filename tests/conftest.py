@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -15,3 +15,12 @@ def _uninstrumented() -> Iterator[None]:
     followthrough.uninstrument_celery()
     yield
     followthrough.uninstrument_celery()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Awkward text has halves of surrogate pairs, which xdist's processes can't send."""
+    report = yield
+    sections = report.sections
+    report.sections = [(name, text.encode(errors="replace").decode()) for name, text in sections]
+    return report
