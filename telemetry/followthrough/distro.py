@@ -7,9 +7,12 @@ from typing import Any
 
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]
 
-from . import configure, instrument_celery
+from . import configure
 
-_OURS = {"flask": "followthrough.flask:FlaskInstrumentor"}
+_OURS = {
+    "celery": "followthrough.celery:CeleryInstrumentor",
+    "flask": "followthrough.flask:FlaskInstrumentor",
+}
 
 
 class FollowthroughDistro(BaseDistro):
@@ -20,9 +23,7 @@ class FollowthroughDistro(BaseDistro):
 
     def load_instrumentor(self, entry_point: Any, **kwargs: Any) -> None:
         """Start one instrumentor; a package that isn't installed raises ModuleNotFoundError."""
-        if entry_point.name == "celery":
-            instrument_celery()
-        elif entry_point.value == _OURS.get(entry_point.name, entry_point.value):
+        if entry_point.value == _OURS.get(entry_point.name, entry_point.value):
             super().load_instrumentor(entry_point, **kwargs)
 
 

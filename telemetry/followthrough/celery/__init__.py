@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..settings import Settings
+    from .instrumentor import CeleryInstrumentor
 
-__all__ = ["instrument", "uninstrument"]
+__all__ = ["CeleryInstrumentor", "instrument", "uninstrument"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the instrumentor, which imports much of Celery, when it is asked for."""
+    if name != "CeleryInstrumentor":
+        raise AttributeError(name)
+    from . import instrumentor  # noqa: PLC0415
+
+    return instrumentor.CeleryInstrumentor
 
 
 def instrument(settings: Settings) -> None:
@@ -23,7 +33,7 @@ def instrument(settings: Settings) -> None:
 
 def uninstrument() -> None:
     """Undo `instrument`."""
-    from .instrumentor import CeleryInstrumentor  # noqa: PLC0415
+    from . import instrumentor  # noqa: PLC0415
 
-    if CeleryInstrumentor().is_instrumented_by_opentelemetry:
-        CeleryInstrumentor().uninstrument()
+    if instrumentor.CeleryInstrumentor().is_instrumented_by_opentelemetry:
+        instrumentor.CeleryInstrumentor().uninstrument()

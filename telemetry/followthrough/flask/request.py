@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 
 from .. import guard, logs, names, redact, tell, tracing
 from ..outcome import RequestOutcome, decide_request
-from ..tracing import ids, propagation
+from ..tracing import exceptions, ids, propagation
 from . import attributes
 from .body import Body, is_file
 from .options import Options
@@ -202,7 +202,7 @@ class Request:
         span.set_attributes(found)
         if decided.is_error:
             if cause is not None:
-                span.record_exception(cause)
+                exceptions.record(span, cause)
             span.set_status(StatusCode.ERROR, _description(decided))
 
     def _tell(self, decided: RequestOutcome, seconds: float) -> None:

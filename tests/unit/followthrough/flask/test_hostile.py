@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask, request
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder
 
@@ -45,6 +45,8 @@ def test_no_environ_changes_the_answer(told: Captured):
 
     @settings(max_examples=150, deadline=None)
     @given(changes=st.dictionaries(st.sampled_from(HOSTILE), raw | like, max_size=6))
+    @example(changes={"SERVER_PORT": "²", "REMOTE_PORT": "-1"})
+    @example(changes={"HTTP_HOST": "[::1]:²", "PATH_INFO": "/\xff\xe9"})
     def ask(changes: dict[str, str]) -> None:
         told.lines.clear()
         expected = answered(bare, {**plain, **changes})
