@@ -35,8 +35,8 @@ def locked(package: str) -> str:
     return found[1]
 
 
-def fetch(package: str, folder: Path) -> Path:
-    """The tests of an instrumentation package, and beside them what they are made with."""
+def fetch(package: str, folder: Path, name: str = "upstream") -> Path:
+    """The tests of an instrumentation package in a folder of this name, and what they need."""
     version = locked(package)
     pip = [sys.executable, "-m", "pip"]
     sdist = [*pip, "download", "--quiet", "--no-deps", "--no-build-isolation"]
@@ -48,8 +48,8 @@ def fetch(package: str, folder: Path) -> Path:
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
     (tests,) = folder.glob("*/tests")
-    shutil.copytree(tests, folder / "upstream")
-    return folder / "upstream"
+    shutil.copytree(tests, folder / "made" / name)
+    return folder / "made" / name
 
 
 def change(tests: Path, imports: str, changes: list[Change]) -> None:
@@ -68,7 +68,7 @@ def run(tests: Path, state_dir: Path, without: list[str]) -> subprocess.Complete
     """Run them all but those `without`, with the kit's own errors raised."""
     env = program_env(
         {
-            "PYTHONPATH": f"{tests.parent}:{tests.parent / 'utils'}:{HOME / 'telemetry'}",
+            "PYTHONPATH": f"{tests.parent}:{tests.parents[1] / 'utils'}:{HOME / 'telemetry'}",
             "FOLLOWTHROUGH_STATE_DIR": str(state_dir),
             "FOLLOWTHROUGH_STRICT": "1",
             "FOLLOWTHROUGH_START_AGENT": "0",
