@@ -24,17 +24,7 @@ LEVELS = {
 }
 _NANOSECONDS = 1_000_000_000
 _HEAD = ("timestamp", "level", "event", "logger", "service")
-
-
-def shown(value: Any) -> str:
-    """A value as text, whatever its `__repr__` does."""
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001  a host's __repr__ may raise anything
-        return f"<{type(value).__name__} that can't be shown>"
-
-
-_encode = json.JSONEncoder(default=shown, allow_nan=False).encode
+_encode = json.JSONEncoder(default=redact.shown, allow_nan=False).encode
 
 
 class _Current:
@@ -113,10 +103,10 @@ def _made(fields: dict[str, Any], event: Event) -> tuple[bytes, dict[str, Any]]:
     if event.pop("stack_info", None):
         event["stack"] = "".join(traceback.format_stack(limit=exceptions.FRAMES))
     fields.update(add_context(None, "", event))
-    if error is not None and _Current.people is None:
-        fields["exception"] = exceptions.described(error)
     fields = redact.fields(fields)
     if _Current.people is None:
+        if error is not None:
+            fields["exception"] = exceptions.described(error)
         return _json(fields).encode() + b"\n", fields
     text = console.line(_Current.people, fields, error)
     return text.encode(errors="replace") + b"\n", fields
@@ -148,7 +138,7 @@ def _simple(value: Any) -> Any:
         return value
     if isinstance(value, int) and value.bit_length() <= 64:  # noqa: PLR2004  what others read
         return value
-    return shown(value)
+    return redact.shown(value)
 
 
 def _mirror(

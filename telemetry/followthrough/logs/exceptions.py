@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
+from .. import redact
+
 FRAMES = 30
 CAUSES = 5
 MEMBERS = 5
@@ -54,9 +56,9 @@ def _one(error: BaseException) -> dict[str, Any]:
 
 
 def message(error: BaseException) -> str:
-    """What the exception says, cut where it is long."""
+    """What the exception says, without secrets, and cut where it is long."""
     try:
-        return str(error)[:MESSAGE]
+        return redact.text(str(error))[:MESSAGE]
     except Exception:  # noqa: BLE001  a host's __str__ may raise anything
         return "<can't be shown>"
 

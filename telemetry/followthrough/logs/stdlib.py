@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+from .. import redact
 from . import chain, output
 
 QUIET_FOR = 60.0
@@ -102,7 +103,7 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage().rstrip("\n")
     except Exception:  # noqa: BLE001  wrong arguments, or a value whose text can't be made
-        return f"{record.msg} {chain.shown(record.args)}"
+        return f"{record.msg} {redact.shown(record.args)}"
 
 
 class Rarely(logging.Filter):
