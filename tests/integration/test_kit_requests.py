@@ -89,6 +89,7 @@ def test_a_request_killed_with_its_process_is_told_by_the_survivor(web: Web):
     assert attributes["http.request.id"] == "killed"
     assert attributes["error.type"] == "ProcessLost"
     assert span.status.code == span.status.STATUS_CODE_ERROR
+    wait_for(lambda: web.counted("/wait", "") == 1, "the count")
     assert web.get("/stream")[0] == 200
     assert len(web.spans.named("GET /wait")) == 1
 
