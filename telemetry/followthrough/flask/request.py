@@ -37,7 +37,6 @@ class Request:
 
     __slots__ = (
         "_attributes",
-        "_bound",
         "_started",
         "_token",
         "context",
@@ -83,7 +82,8 @@ class Request:
             self._attributes,
             came.links,
         )
-        return span, set_span_in_context(span, came.context)
+        around = set_span_in_context(span, came.context)
+        return span, logs.carrying(around, request_id=self.request_id)
 
     def _received(self, base: Context) -> propagation.Received:
         headers = propagation.from_environ(self.environ)
@@ -99,12 +99,10 @@ class Request:
     def enter(self) -> None:
         """Make its span the current one, and its lines carry its id."""
         self._token = attach(self.context)
-        self._bound = logs.bind(request_id=self.request_id)
 
     def leave(self) -> None:
         """Undo `enter`, in the same context."""
         detach(self._token)
-        logs.unbind(self._bound)
 
     def matched(self, request: FlaskRequest) -> None:
         """Note the route that an app has found, and do what the stock instrumentor does then."""
@@ -188,6 +186,8 @@ class Request:
             self._tell(decided, seconds)
         finally:
             self.span.end()
+            # Each holds the other; without the garbage collector both would stay.
+            self.environ = {}
 
     def _describe(self, decided: RequestOutcome, cause: BaseException | None) -> None:
         span = self.span

@@ -8,6 +8,7 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 import structlog
+from opentelemetry.context import Context, create_key, get_current, set_value
 
 from .. import redact
 from ..tracing import ids
@@ -16,6 +17,14 @@ Event = MutableMapping[str, Any]
 Bound = Token[Mapping[str, Any]]
 
 _bound: ContextVar[Mapping[str, Any]] = ContextVar("followthrough_bound", default={})  # noqa: B039
+
+
+_FIELDS = create_key("followthrough.fields")
+
+
+def carrying(context: Context, **fields: Any) -> Context:
+    """A context of OpenTelemetry whose lines carry these fields, wherever it is attached."""
+    return set_value(_FIELDS, fields, context)
 
 
 def bind(**fields: Any) -> Bound:
@@ -34,8 +43,10 @@ def add_context(_logger: Any, _method: str, event: Event) -> Event:
 
     A structlog processor, for a host's own configuration too.
     """
-    for key, value in _bound.get().items():
-        event.setdefault(key, value)
+    carried: Any = get_current().get(_FIELDS)
+    for fields in (_bound.get(), carried or {}):
+        for key, value in fields.items():
+            event.setdefault(key, value)
     event = structlog.contextvars.merge_contextvars(_logger, _method, event)
     # Never one span's trace with another's id.
     if "trace_id" not in event:
