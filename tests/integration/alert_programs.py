@@ -13,12 +13,21 @@ from types import FrameType
 from typing import Any
 
 from followthrough import alerts
+from followthrough.agent.events import Events
 from followthrough.alerts import dispatcher, spool
-from followthrough.alerts.alert import Alert, new_alert
+from followthrough.alerts.alert import Alert, new_alert, to_json
 from followthrough.alerts.build import build
+from followthrough.alerts.keep import ALERT
+from followthrough.recorder.recorder import Recorder
 from followthrough.settings import Settings, load
 
-KIT = str(Path(alerts.__file__).parent)
+ALERTS_CODE = Path(alerts.__file__).parent
+# Whose lines are those at which a kill is tried.
+KIT = (
+    str(ALERTS_CODE),
+    str(ALERTS_CODE.parent / "recorder"),
+    str(ALERTS_CODE.parent / "agent" / "events.py"),
+)
 ALERTS = [
     new_alert(task="tasks.pay", task_id=str(number), outcome="failure", timestamp=number)
     for number in range(2)
@@ -106,12 +115,54 @@ def kill_writes(root: Path) -> None:
         report(state_dir, line)
 
 
-def report(state_dir: Path, line: int) -> None:
-    ids = [alert.id for alert in ALERTS]
+def kill_rings(root: Path) -> None:
+    """Kill a process at each line in which it leaves alerts in its ring, and deliver them."""
+    for line in itertools.count(1):
+        state_dir = root / str(line)
+        state_dir.mkdir(parents=True)
+        killed = killed_at(line, leave, state_dir)
+        Events(state_dir).look()
+        deliver(state_dir)
+        if not killed:
+            return
+        report(state_dir, line, _kept(state_dir))
+
+
+def kill_readers(root: Path) -> None:
+    """Kill the agent's reader of rings at each line in turn, and let another go on."""
+    for line in itertools.count(1):
+        state_dir = root / str(line)
+        state_dir.mkdir(parents=True)
+        killed_at(1 << 30, leave, state_dir)
+        killed = killed_at(line, lambda state_dir: Events(state_dir).look(), state_dir)
+        Events(state_dir).look()
+        deliver(state_dir)
+        if not killed:
+            return
+        report(state_dir, line, _kept(state_dir))
+
+
+def leave(state_dir: Path) -> None:
+    """Leave alerts in the ring, and note each once that is done."""
+    recorder = Recorder(state_dir, 1 << 16)
+    for alert in ALERTS:
+        assert recorder.keep_event(ALERT + to_json(alert))
+        with (state_dir / "kept").open("a") as file:
+            file.write(f"{alert.id}\n")
+
+
+def _kept(state_dir: Path) -> list[str]:
+    path = state_dir / "kept"
+    return path.read_text().split() if path.exists() else []
+
+
+def report(state_dir: Path, line: int, kept: list[str] | None = None) -> None:
+    known = [alert.id for alert in ALERTS]
+    ids = known if kept is None else kept
     ledgers = [Ledger(state_dir, name).lines() for name in ("one", "two")]
     lost = sum(alert_id not in lines for lines in ledgers for alert_id in ids)
-    repeated = sum(len(lines) for lines in ledgers) - 2 * len(ids) + lost
-    strange = sum(alert_id not in ids for lines in ledgers for alert_id in lines)
+    repeated = sum(len(lines) - len(set(lines)) for lines in ledgers)
+    strange = sum(alert_id not in known for lines in ledgers for alert_id in lines)
     ended = len(list((state_dir / "alerts" / "sent").glob("*.json")))
     sys.stdout.write(f"REPORT {line} {lost} {repeated} {strange} {ended}\n")
 
@@ -120,4 +171,10 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve()
     else:
-        {"deliveries": kill_deliveries, "writes": kill_writes}[sys.argv[1]](Path(sys.argv[2]))
+        programs = {
+            "deliveries": kill_deliveries,
+            "writes": kill_writes,
+            "rings": kill_rings,
+            "readers": kill_readers,
+        }
+        programs[sys.argv[1]](Path(sys.argv[2]))

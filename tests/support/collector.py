@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import gzip
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
@@ -22,6 +23,11 @@ class Collector:
         # The ports that spans of a name came from: a connection each.
         self.ports: dict[str, set[int]] = {}
         self.hanging = False
+        # Bodies that are no request.
+        self.broken = 0
+        # Called once, after a request was taken; what it held is then in `unanswered`.
+        self.before_answer: Callable[[], object] | None = None
+        self.unanswered: list[list[int]] = []
         self.released = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self.server.daemon_threads = True
@@ -44,6 +50,24 @@ class Collector:
                     self.origin[span.span_id] = service
                     self.ports.setdefault(span.name, set()).add(port)
 
+    def interrupted(self, body: bytes) -> bool:
+        """Whether the sender was, say, killed just before it got its answer."""
+        interrupt, self.before_answer = self.before_answer, None
+        if interrupt is None:
+            return False
+        self.unanswered.append(
+            [
+                attribute.value.int_value
+                for resource in ExportTraceServiceRequest.FromString(body).resource_spans
+                for scope in resource.scope_spans
+                for span in scope.spans
+                for attribute in span.attributes
+                if attribute.key == "number"
+            ]
+        )
+        interrupt()
+        return True
+
     def _handler(collector) -> type[BaseHTTPRequestHandler]:  # noqa: N805
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -56,7 +80,12 @@ class Collector:
                 if collector.hanging:
                     collector.released.wait(60)
                     return
-                collector.take(body, self.client_address[1])
+                try:
+                    collector.take(body, self.client_address[1])
+                except DecodeError:
+                    collector.broken += 1
+                if collector.interrupted(body):
+                    return
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()

@@ -28,8 +28,10 @@ class Lock:
             pid = os.read(self._file, 32).decode(errors="replace").strip()
             os.close(self._file)
             raise Taken(f"another agent (pid {pid or 'unknown'}) holds {path}")
-        os.ftruncate(self._file, 0)
-        os.write(self._file, f"{os.getpid()}\n".encode())
+        # In this order: whoever looks finds a pid.
+        name = f"{os.getpid()}\n".encode()
+        os.pwrite(self._file, name, 0)
+        os.ftruncate(self._file, len(name))
 
     def _is_had(self) -> bool:
         # A program that looks whether an agent runs holds the lock for a moment.

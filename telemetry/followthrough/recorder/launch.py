@@ -15,7 +15,7 @@ from pathlib import Path
 from .. import slots
 from ..settings import Settings, environment
 
-EVERY = 1.0  # seconds between two looks for an agent
+EVERY = 0.5  # seconds between two looks for an agent
 LONGEST = 60.0  # between two looks where agents don't live
 TO_START = 1.5  # seconds that an agent may take before another process starts one too
 # The shell starts it and ends, so that it is nobody's child here and leaves no zombie.

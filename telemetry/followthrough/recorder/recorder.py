@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -19,6 +20,8 @@ from .writer import Pending, Writer
 RETRY_AFTER = 60.0
 LOOK_EVERY = 0.5  # seconds between two looks at the files and for the agent
 EVENT_BYTES = 128 * 1024
+LEAST_BYTES = 64 * 1024
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 logger = logging.getLogger(__name__)
 
@@ -153,8 +156,20 @@ class Recorder:
     def _open_ring(self, ring: str, path: Path, capacity: int) -> None:
         if ring in self._writers:
             return
-        writer = Writer(path, capacity)
+        writer = _made(path, capacity)
         for reason in self._lost[ring]:
             count, self._lost[ring][reason] = self._lost[ring][reason], 0
             writer.lost(reason, count)
         self._writers[ring] = writer
+
+
+def _made(path: Path, capacity: int) -> Writer:
+    """A ring of this size or, where the disk has no room for it, of the largest that it has."""
+    sizes = [capacity, *(s for s in (capacity // 8, capacity // 64) if s >= LEAST_BYTES)]
+    for size in sizes[:-1]:
+        try:
+            return Writer(path, size)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+    return Writer(path, sizes[-1])
