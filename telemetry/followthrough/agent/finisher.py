@@ -11,8 +11,8 @@ from pathlib import Path
 import structlog
 
 from .. import slots
+from ..outcome import Outcome
 from ..recorder import encode, left, record
-from ..recorder.inflight import Cause
 from ..recorder.left import Left
 from ..recorder.places import LEFT, SPANS, UNDER_WAY, folder, slots_of
 from ..recorder.recorder import Recorder
@@ -77,15 +77,14 @@ class Finisher:
 
     def _end(self, begun: bytes, found: Left) -> None:
         outcome = lost.outcome(found.cause)
-        cause = Cause(outcome.error_type, outcome.message)
         if record.is_span(begun):
-            self._recorder.put(Pending(finished(begun, found.since, cause)))
+            self._recorder.put(Pending(finished(begun, found.since, outcome)))
         if found.cause is None:
             # Whoever noted a cause has told the rest.
             lost.tell(begun, outcome, found.since)
 
 
-def finished(begun: bytes, end: int, cause: Cause) -> bytes:
+def finished(begun: bytes, end: int, outcome: Outcome) -> bytes:
     """The record of a span that its process could not end."""
     prefix, body = record.body(begun)
-    return record.whole(prefix, encode.ended(body, end, cause.error_type, cause.message))
+    return record.whole(prefix, encode.ended(body, end, outcome))

@@ -20,7 +20,7 @@ def outcome(cause: Cause | None) -> Outcome:
     """How what was under way has ended, by what was noted of its process's end."""
     if cause is None:
         return Outcome("lost", TELLING["lost"].error_type, MESSAGE)
-    return Outcome("lost", cause.error_type, cause.message)
+    return Outcome(cause.outcome, cause.error_type, cause.message)
 
 
 def tell(begun: bytes, end: Outcome, at: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from .. import attempts, metrics, names, quarantine, tell
-from ..outcome import Kind, Outcome
+from ..outcome import Outcome
 from ..recorder import held, inflight, left, record
 from ..recorder.held import Entry, Found
 from ..recorder.inflight import Cause
@@ -26,8 +26,8 @@ PAUSE = 5.0  # seconds before a broker that did not answer is asked again
 LONGEST = 3600.0  # seconds for which it is asked; then the visibility timeout gives back
 LINES = 1000  # a worker's messages that have a line of their own
 CLAIMED = ".claimed"
-LOST = Cause("WorkerLostError", "The worker's main process was killed.")
-POISONED = Cause("Poisoned", "It was running as its whole worker was killed, too often.")
+LOST = Cause("WorkerLostError", "The worker's main process was killed.", "requeued")
+POISONED = Cause("Poisoned", "It ran each time that its whole worker was killed.", "quarantined")
 
 
 class Restorer:
@@ -70,22 +70,24 @@ class Restorer:
         for entry in running:
             span = record.traceparent(left.find(self._rings, entry.pid, entry.task_id.encode()))
             attempts.note_death(self._state_dir, entry.task_id, span)
-            inflight.note_cause(self._rings, entry.pid, LOST)
+            inflight.note_cause(self._rings, entry.pid, self._cause(entry))
         path.replace(path.with_suffix(CLAIMED))
         for entry in running:
             self._tell(entry, found.broker if found else {})
 
     def _tell(self, entry: Entry, broker: dict[str, Any]) -> None:
-        kind: Kind = "quarantined" if self._is_poison(entry) else "requeued"
-        error = POISONED if kind == "quarantined" else LOST
+        cause = self._cause(entry)
         tell.task(
-            Outcome(kind, error.error_type, error.message),
+            Outcome(cause.outcome, cause.error_type, cause.message),
             name=entry.task,
             task_id=entry.task_id,
             critical=entry.critical,
             service=str(broker.get("service") or ""),
             **_where(entry),
         )
+
+    def _cause(self, entry: Entry) -> Cause:
+        return POISONED if self._is_poison(entry) else LOST
 
     def _is_poison(self, entry: Entry) -> bool:
         deaths = attempts.of(self._state_dir, entry.task_id).deaths

@@ -257,7 +257,7 @@ def _note_cause(request: Any, cause: Any, outcome: Outcome) -> None:
     pid = getattr(request, "worker_pid", None)
     ends = (Poisoned, Terminated, TimeLimitExceeded, WorkerLostError, WorkerShutdown)
     if pid and isinstance(error, ends):
-        tracing.note_cause(pid, outcome.error_type, outcome.message)
+        tracing.note_cause(pid, outcome)
 
 
 def _queue(message: Any) -> str:

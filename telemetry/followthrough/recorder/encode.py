@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry.trace import DEFAULT_TRACE_STATE as _NO_STATE
 from opentelemetry.trace import SpanKind
 
+from .. import names
 from . import wire
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import Link, SpanContext, Status, TraceState
+
+    from ..outcome import Outcome
 
 _names = wire.Texts(b"\x2a")
 _severities, _events = wire.Texts(b"\x1a"), wire.Texts(b"\x62")
@@ -93,14 +96,18 @@ def span(of: ReadableSpan, since: Begun | None = None) -> bytes:
     return b"".join(parts)
 
 
-def ended(body: bytes, end: int, error_type: str, message: str) -> bytes:
-    """A Span message that was written as its span began, ended with an error.
+def ended(body: bytes, end: int, outcome: Outcome) -> bytes:
+    """A Span message that was written as its span began, ended with an outcome.
 
     Of a field that is written twice the last one holds, and what is repeated is added.
     """
-    attributes = wire.attributes(b"\x4a", {"error.type": error_type})
-    status = wire.message(b"\x7a", _optional(b"\x12", message) + b"\x18\x02")
-    return body + _TIME.pack(b"\x41", end) + attributes + status
+    found = {names.ERROR_TYPE: outcome.error_type}
+    if names.CELERY_TASK.encode() in body:
+        found[names.CELERY_OUTCOME] = outcome.kind
+    status = b""
+    if outcome.is_error:
+        status = wire.message(b"\x7a", _optional(b"\x12", outcome.message) + b"\x18\x02")
+    return body + _TIME.pack(b"\x41", end) + wire.attributes(b"\x4a", found) + status
 
 
 def log(

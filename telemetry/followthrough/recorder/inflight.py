@@ -18,6 +18,7 @@ from pathlib import Path
 
 from .. import guard
 from ..disk import fallocate
+from ..outcome import Kind
 from .places import LEFT, UNDER_WAY
 from .shorten import shortened
 
@@ -29,8 +30,8 @@ SIZE = 4096  # bytes for an entry
 # The magic; the owner's pid and its pid namespace; who watches over it, and for how long after its
 # death a cause may still come (ns); when its slot was taken over, and where its ring's head was.
 START = struct.Struct("@8sQQQQQQ")
-CAUSE = 512  # where the cause of the owner's end is noted: a length, a checksum, two texts
-NOTE = struct.Struct("<HHI")
+CAUSE = 512  # where the cause of the owner's end is noted: lengths, a checksum, three texts
+NOTE = struct.Struct("<HHHI")
 _TEXT = 1000  # bytes of a cause
 # A record's length, 0 in a free entry; its checksum; where the ring's head is once it has ended.
 ENTRY = struct.Struct("@IIQ")
@@ -43,10 +44,14 @@ ROOM = SIZE - ENTRY.size
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a process ended: an error's type, as in `error.type`, and a sentence."""
+    """Why a process ended: an error's type, as in `error.type`, and a sentence.
+
+    `outcome` is what that makes of the task that it ran.
+    """
 
     error_type: str
     message: str
+    outcome: Kind = "lost"
 
 
 @dataclass(frozen=True)
@@ -161,8 +166,9 @@ def namespace() -> int:
 
 def note_cause(directory: Path, pid: int, cause: Cause) -> None:
     """Write why a process ended into its table, whether it was taken over or not."""
-    kind, text = cause.error_type.encode()[:_TEXT], cause.message.encode()[:_TEXT]
-    note = NOTE.pack(len(kind), len(text), zlib.crc32(kind + text)) + kind + text
+    texts = [t.encode()[:_TEXT] for t in (cause.error_type, cause.message, cause.outcome)]
+    body = b"".join(texts)
+    note = NOTE.pack(*map(len, texts), zlib.crc32(body)) + body
     # In this order: a table that is set aside meanwhile is met under its new name.
     for pattern in (UNDER_WAY, LEFT):
         for path in directory.glob(f"*{pattern}"):

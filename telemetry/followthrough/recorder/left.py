@@ -8,8 +8,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
+from ..outcome import TELLING
 from . import ring
 from .inflight import CAUSE, ENTRY, FREE, MAGIC, NOTE, PAGE, SIZE, START, Cause, at, namespace
 from .places import LEFT, SPANS, UNDER_WAY, folder
@@ -123,8 +125,15 @@ def _may_live(watcher: int, where: int) -> bool:
 
 
 def _cause(raw: bytes) -> Cause | None:
-    kind, text, checksum = NOTE.unpack_from(raw, CAUSE)
-    body = raw[CAUSE + NOTE.size : CAUSE + NOTE.size + kind + text]
+    *lengths, checksum = NOTE.unpack_from(raw, CAUSE)
+    place = CAUSE + NOTE.size
+    body = raw[place : place + sum(lengths)]
     if not body or zlib.crc32(body) != checksum:
         return None
-    return Cause(body[:kind].decode(errors="replace"), body[kind:].decode(errors="replace"))
+    kind, message, outcome = _texts(body, lengths)
+    return Cause(kind, message, outcome if outcome in TELLING else "lost")
+
+
+def _texts(body: bytes, lengths: list[int]) -> list[str]:
+    ends = list(accumulate(lengths, initial=0))
+    return [body[a:b].decode(errors="replace") for a, b in pairwise(ends)]

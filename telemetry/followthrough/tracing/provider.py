@@ -21,6 +21,7 @@ from .. import recorder
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
 
+    from ..outcome import Outcome
     from ..recorder.launch import Launcher
     from ..recorder.logs import LogRecorder
     from ..recorder.recorder import Recorder
@@ -143,12 +144,13 @@ def ends_what_is_left() -> bool:
     return _Current.rings is not None
 
 
-def note_cause(pid: int, error_type: str, message: str) -> None:
-    """Say why a process was lost, so that the spans it had under way end with that."""
+def note_cause(pid: int, outcome: Outcome) -> None:
+    """Say how what a process runs ends, since it is lost: its spans under way end with that."""
     if _Current.rings is not None:
         from ..recorder import inflight  # noqa: PLC0415
 
-        inflight.note_cause(_Current.rings, pid, inflight.Cause(error_type, message))
+        cause = inflight.Cause(outcome.error_type, outcome.message, outcome.kind)
+        inflight.note_cause(_Current.rings, pid, cause)
 
 
 def need_agent() -> None:

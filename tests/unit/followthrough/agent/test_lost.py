@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -14,7 +15,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 
 from followthrough import names
-from followthrough.agent.finisher import Finisher
+from followthrough.agent import lost
+from followthrough.agent.finisher import Finisher, finished
 from followthrough.agent.shipper import Shipper
 from followthrough.alerts import spool
 from followthrough.recorder import encode, inflight, record
@@ -113,6 +115,17 @@ def test_where_a_cause_was_noted_the_line_was_told_too(told: Captured, tmp_path:
     finisher.look()
     assert list((tmp_path / "rings").glob("*.left")) == []
     assert told.events("task.lost") == []
+
+
+@pytest.mark.parametrize("kind", ["requeued", "terminated", "failure"])
+def test_a_span_ends_with_the_outcome_that_was_noted(kind: Any) -> None:
+    noted = lost.outcome(Cause("WorkerLostError", "signal 9", kind))
+    ended = finished(begun("process pay", SpanKind.CONSUMER, TASK), 5, noted)
+    span = Span.FromString(record.body(ended)[1])
+    found = {each.key: each.value.string_value for each in span.attributes}
+    assert found["celery.outcome"] == kind
+    assert found["error.type"] == "WorkerLostError"
+    assert span.status.code == (0 if kind == "requeued" else 2)
 
 
 def test_nobody_waits_for_a_cause_that_a_dead_watcher_would_note(

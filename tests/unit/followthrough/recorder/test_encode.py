@@ -17,6 +17,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.span import TraceState
 
+from followthrough.outcome import Outcome
 from followthrough.recorder import encode, record, request, wire
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -109,7 +110,7 @@ def test_a_span_is_the_same_if_its_start_was_encoded_before(span: ReadableSpan, 
 def test_one_that_is_under_way_can_be_read(span: ReadableSpan) -> None:
     span._end_time = None
     body = encode.begun(span).body
-    ended = Span.FromString(encode.ended(body, 7, "Killed", "by a test"))
+    ended = Span.FromString(encode.ended(body, 7, Outcome("lost", "Killed", "by a test")))
     assert (ended.name, ended.end_time_unix_nano) == (span.name, 7)
     assert ended.status == ProtoStatus(code=ProtoStatus.STATUS_CODE_ERROR, message="by a test")
 

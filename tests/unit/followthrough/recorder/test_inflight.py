@@ -139,7 +139,7 @@ def test_an_unfinished_span_is_ended_with_its_cause() -> None:
     span = tracer.start_span("process pay", kind=SpanKind.CONSUMER, attributes={"queue": "default"})
     begun = record.whole(record.prefix(b"\x0a\x00", b"\x0a\x00"), encode.span(span))  # type: ignore[arg-type]
     end = span.start_time + 5  # type: ignore[attr-defined]
-    prefix, body = record.body(finished(begun, end, Cause("ProcessLost", lost.MESSAGE)))
+    prefix, body = record.body(finished(begun, end, lost.outcome(None)))
     assert begun.startswith(prefix)
     ended = Span.FromString(body)
     assert (ended.name, ended.kind) == ("process pay", Span.SPAN_KIND_CONSUMER)
