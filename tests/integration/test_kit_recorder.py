@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,7 +98,7 @@ def env(state: Path, endpoint: str, **more: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("how", ["recycled", "warm", "killed"])
+@pytest.mark.parametrize("how", ["recycled", "warm", "killed", "main", "child", "agent"])
 def test_ten_tasks_are_ten_spans_however_their_process_ends(
     tmp_path: Path, broker: str, how: str
 ) -> None:
@@ -113,6 +115,14 @@ def test_ten_tasks_are_ten_spans_however_their_process_ends(
             os.killpg(program.pid, signal.SIGKILL)
         elif how == "warm":
             assert program.stop() == 0
+        elif how == "main":
+            os.kill(program.pid, signal.SIGKILL)
+        elif how == "child":
+            for pid in Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+        elif how == "agent":
+            os.kill(agent_pid(state), signal.SIGKILL)
+            worker.end(worker.send("kit.ignore"))
         wait_for(lambda: len(spans.named(TASK)) >= 10, "ten spans", 30)
         assert len(spans.named(TASK)) == 10
         # Slots are taken over from the dead: one for each living process, a few while they change.
@@ -130,7 +140,7 @@ def test_a_killed_agent_is_followed_by_another_and_nothing_is_lost(tmp_path: Pat
                 os.kill(agent_pid(state), signal.SIGKILL)
             before = len(spans.spans)
             wait_for(lambda n=before: len(spans.spans) > n, "another agent sends", 10)
-        told = _told(tmp_path / "out")
+        told = _numbers_told(tmp_path / "out")
         wait_for(lambda: set(told) <= set(numbers(spans)), "all that was told")
         end_agent(state)
 
@@ -140,7 +150,7 @@ ORACLE_SLOW = ORACLE.replace("import os, sys", "import os, sys, threading").repl
 )
 
 
-def _told(log: Path) -> list[int]:
+def _numbers_told(log: Path) -> list[int]:
     return [int(line) for line in log.read_text().split("\n")[:-1]]
 
 
@@ -148,8 +158,8 @@ def test_a_collector_that_comes_back_gets_what_waited(tmp_path: Path) -> None:
     state, port = tmp_path / "state", free_port()
     settings = env(state, f"http://127.0.0.1:{port}")
     with running(python("-c", ORACLE_SLOW, "0"), tmp_path / "out", settings):
-        wait_for(lambda: len(_told(tmp_path / "out")) > 50, "fifty spans")
-    told = _told(tmp_path / "out")
+        wait_for(lambda: len(_numbers_told(tmp_path / "out")) > 50, "fifty spans")
+    told = _numbers_told(tmp_path / "out")
     with collector(port) as spans:
         wait_for(lambda: set(told) <= set(numbers(spans)), "all that waited", 20)
         assert len(numbers(spans)) == len(set(numbers(spans)))
@@ -233,11 +243,21 @@ def test_a_task_whose_whole_worker_is_killed_has_a_span(tmp_path: Path, broker: 
         worker = Worker(program, broker, state, spans)
         # The agent is there once something has ended.
         worker.end(worker.send("kit.add", 1, 1))
-        worker.send("kit.wait")
+        task_id = worker.send("kit.wait")
         wait_for(lambda: _under_way(state, b"process kit.wait"), "the task runs")
         os.killpg(program.pid, signal.SIGKILL)
         assert lost(spans, "process kit.wait")["type"] == "ProcessLost"
+        (line,) = wait_for(lambda: _told(state, "task_id", task_id), "the agent tells it")
+        assert (line["event"], line["task"], line["service"]) == ("task.lost", "kit.wait", "kit")
+        assert worker.counted("kit.wait") == {("lost", "ProcessLost"): 1}
         end_agent(state)
+
+
+def _told(state: Path, field: str, value: str) -> list[dict[str, Any]]:
+    """The agent's lines with this field."""
+    texts = (state / "agent.log").read_text().splitlines()
+    lines = [json.loads(text) for text in texts if text.startswith("{")]
+    return [line for line in lines if line.get(field) == value]
 
 
 def test_a_request_whose_process_is_killed_has_a_span(tmp_path: Path, broker: str) -> None:
@@ -254,6 +274,8 @@ def test_a_request_whose_process_is_killed_has_a_span(tmp_path: Path, broker: st
             owner = wait_for(lambda: _under_way(state, b"GET /wait"), "the request is under way")
             os.kill(owner, signal.SIGKILL)
             assert lost(spans, "GET /wait")["type"] == "ProcessLost"
+        (line,) = wait_for(lambda: _told(state, "outcome", "lost"), "the agent tells it")
+        assert (line["event"], line["route"]) == ("request.finished", "/wait")
         end_agent(state)
 
 

@@ -8,14 +8,21 @@ from collections import deque
 from pathlib import Path
 
 import pytest
+import structlog
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from followthrough.agent import shipper
 from followthrough.agent.sender import Answer
 from followthrough.agent.shipper import Shipper
 from followthrough.recorder import record, ring
+from followthrough.recorder.account import by_kind
+from followthrough.recorder.recorder import Recorder
 from followthrough.recorder.ring import Account
-from followthrough.recorder.writer import Writer
+from followthrough.recorder.writer import Pending, Writer
 from tests.support import wait_for
 
 TAKEN = Answer(taken=True)
@@ -186,3 +193,52 @@ def test_a_stop_does_not_wait_for_a_collector_that_is_away(
     ours.run(stop)
     assert len(sink.sent) <= 2
     assert account(tmp_path).held == 1
+
+
+class LogSink:
+    """Takes log records."""
+
+    def __init__(self) -> None:
+        self.bodies: list[str] = []
+
+    def send(self, request: bytes, timeout: float) -> Answer:
+        assert timeout > 0
+        message = ExportLogsServiceRequest.FromString(request)
+        self.bodies += [
+            record.body.string_value
+            for origin in message.resource_logs
+            for scope in origin.scope_logs
+            for record in scope.log_records
+        ]
+        return TAKEN
+
+
+def test_log_records_go_by_themselves(tmp_path: Path, sink: Sink) -> None:
+    recorder, lines = Recorder(tmp_path, 1 << 16), LogSink()
+    prefix = record.prefix(b"\x0a\x00", b"\x0a\x00", record.LOG)
+    body = LogRecord(body=AnyValue(string_value="hello")).SerializeToString()
+    recorder.put(Pending(record.whole(prefix, body)))
+    put_span(recorder, "a")
+    sink.answers.append(BUSY)
+    Shipper(tmp_path, sink, 0.01).ship()
+    assert Shipper(tmp_path, lines, 0.01, signal=shipper.LOGS).ship() == TAKEN
+    assert lines.bodies == ["hello"]
+    kinds = by_kind(tmp_path)
+    assert (kinds["logs"].exported, kinds["spans"].held) == (1, 1)
+
+
+def put_span(recorder: Recorder, name: str) -> None:
+    body = Span(name=name).SerializeToString()
+    prefix = record.prefix(b"\x0a\x00", b"\x0a\x00")
+    recorder.put(Pending(record.whole(prefix, body)))
+
+
+def test_a_refusal_is_said_once_until_one_is_taken(
+    ours: Shipper, rings: list[Writer], sink: Sink
+) -> None:
+    with structlog.testing.capture_logs() as lines:
+        for answer in (REFUSED, REFUSED, TAKEN, REFUSED):
+            sink.answers.append(answer)
+            put(rings[0], "a")
+            ours.ship()
+    assert [line["event"] for line in lines] == ["export.refused"] * 2

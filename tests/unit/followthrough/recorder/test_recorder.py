@@ -1,0 +1,71 @@
+"""A process's rings where the disk has little room, or somebody else had its slot before."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from followthrough import slots
+from followthrough.recorder import account, left, writer
+from followthrough.recorder.inflight import Entry
+from followthrough.recorder.places import EVENTS, SPANS
+from followthrough.recorder.recorder import Recorder
+from followthrough.recorder.writer import Pending
+
+RECORD = b"T" + bytes(40)
+
+
+def only(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = writer.fallocate
+
+    def fallocate(fd: int, size: int) -> None:
+        if size > most:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(fd, size)
+
+    monkeypatch.setattr(writer, "fallocate", fallocate)
+
+
+def test_a_disk_without_room_for_a_whole_ring_has_a_smaller_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(600_000, monkeypatch)
+    Recorder(tmp_path, 4 << 20).put(Pending(RECORD))
+    assert (tmp_path / "rings" / "0.spans").stat().st_size == 4096 + (4 << 20) // 8
+    assert account.totals(tmp_path).held == 1
+
+
+def test_where_no_ring_of_spans_can_be_had_that_of_events_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(140_000, monkeypatch)
+    recorder = Recorder(tmp_path, 16 << 20)
+    recorder.put(Pending(RECORD))
+    assert recorder.keep_event(b"event")
+    assert account.totals(tmp_path, EVENTS).held == 1
+    assert account.totals(tmp_path, SPANS).rings == 0
+    monkeypatch.undo()
+    recorder._off_until = recorder._next_look = 0.0
+    recorder.put(Pending(RECORD))
+    sums = account.totals(tmp_path)
+    assert (sums.produced, sums.held, sums.dropped["unavailable"]) == (2, 1, 1)
+
+
+def test_a_slot_taken_for_something_else_gives_what_was_left_there_to_the_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that counts and records no span holds the slot of one that was killed."""
+    pid = os.fork()
+    if pid == 0:
+        Recorder(tmp_path, 1 << 16).begin(RECORD, Entry())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert (tmp_path / "rings" / "0.open").exists()
+    held = slots.Held()
+    held.on_taken = left.take_over_slot
+    assert held.number(tmp_path / "slots") == 0
+    assert len(list((tmp_path / "rings").glob("0.*.left"))) == 1
+    held.release()
