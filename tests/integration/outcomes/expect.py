@@ -96,6 +96,8 @@ def problems(told: Told, seen: Seen) -> Iterator[Problem]:
         yield Problem("span", f"{len(told.ends)} expected, {len(spans)} seen: {brief(spans)}")
     if len(lines) != len(told.ends):
         yield Problem("log", f"{len(told.ends)} expected, {len(lines)} seen: {_short(lines)}")
+    if not spans:
+        yield from (Problem(cell, "there is no span to ask") for cell in ("parent", "cause"))
     earlier: list[Any] = []
     for end, span in zip(told.ends, spans, strict=False):
         yield from _span(told, end, span)

@@ -158,6 +158,8 @@ def _problems(asked: Asked, seen: Seen) -> Iterator[Problem]:
         yield Problem("span", f"1 expected, {len(spans)} seen: {[s.name for s in spans]}")
     if len(lines) != 1:
         yield Problem("log", f"1 expected, {len(lines)} seen: {lines}")
+    if not spans:
+        yield from (Problem(cell, "there is no span to ask") for cell in ("parent", "cause"))
     for span in spans[:1]:
         yield from _span(asked, span)
         for line in lines[:1]:
