@@ -22,12 +22,11 @@ class Seen:
     samples: list[Any]
 
     @cached_property
-    def by_text(self) -> dict[str, list[Any]]:
-        """The spans by each text that one of their attributes has, the earliest first."""
+    def by_task(self) -> dict[str, list[Any]]:
+        """The spans by the task's id, the earliest first."""
         found: dict[str, list[Any]] = {}
         for span in sorted(self.spans, key=lambda s: s.start_time_unix_nano):
-            for text in {str(value) for value in attributes(span).values()}:
-                found.setdefault(text, []).append(span)
+            found.setdefault(str(attributes(span).get("messaging.message.id")), []).append(span)
         return found
 
     @cached_property
@@ -43,7 +42,7 @@ class Seen:
         return found
 
     def of_kind(self, kind: int, task_id: str) -> list[Any]:
-        return [span for span in self.by_text.get(task_id, []) if span.kind == kind]
+        return [span for span in self.by_task.get(task_id, []) if span.kind == kind]
 
     def attempts(self, task_id: str) -> list[Any]:
         """The spans of a task's attempts, by their start."""

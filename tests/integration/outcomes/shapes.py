@@ -78,8 +78,10 @@ def _waited(task_id: str) -> Check:
     def check(seen: Seen) -> Iterator[Problem]:
         (span,) = seen.attempts(task_id)
         has = attributes(span)
-        if not (DELAY / 2 < float(has.get("celery.time.eta", 0)) < DELAY + 3):
-            yield Problem("span", f"celery.time.eta is {has.get('celery.time.eta')}")
+        times = [float(has.get(f"celery.time.{part}", 0)) for part in ("broker", "eta")]
+        # A busy worker may receive it so late that it need not wait.
+        if not DELAY - 0.5 < sum(times) < DELAY + 10:
+            yield Problem("span", f"in the broker, and waiting for its time: {times}")
         if not has.get("celery.eta"):
             yield Problem("span", "celery.eta is not there")
 
@@ -90,9 +92,9 @@ def ticks(stand: Stand, _worker: Worker) -> list[Told]:
     """Row 29: beat."""
     since = time.time_ns()
     with beat(stand) as program:
-        wait_for(lambda: program.output().count("r29.beat") >= 2, "beat has sent", 30)
-    # Now that it has ended, it sends no more.
-    count = program.output().count("(r29.beat)")
+        # Just after it has sent one: then it does not end while it sends the next.
+        count = len(wait_for(lambda: _ticks(stand.look(), 2), "beat has sent", 30))
+    count = max(count, program.output().count("(r29.beat)"))
     sends = wait_for(lambda: _ticks(stand.look(), count), f"{count} messages of beat", 30)
     tolds = []
     for send in sends:
@@ -130,9 +132,9 @@ def called(stand: Stand, _worker: Worker) -> list[Told]:
     since = time.time_ns()
     task_id = str(uuid.uuid4())
     answer = stand.call("eager", "r29.eager", task_id)
-    eager = Told(29, "apply", "r29.eager", task_id, (SUCCESS,), parent=answer["caller"])
+    eager = Told(29, "apply", "r29.eager", task_id, (SUCCESS,), parent=answer["caller"].to_bytes(8))
     eager.system = ""
-    eager.spans = lambda seen: [s for s in seen.by_text.get(task_id, []) if "process" in s.name]
+    eager.spans = lambda seen: [s for s in seen.by_task.get(task_id, []) if "process" in s.name]
     named = stand.call("by_name", "r29.by_name", 1, 2)
     return [eager, Told(29, "send_task", "r29.by_name", named, (SUCCESS,), since=since)]
 

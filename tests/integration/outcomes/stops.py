@@ -99,6 +99,7 @@ def unsendable(stand: Stand, _shared: Worker) -> list[Told]:
     failed = Told(22, "publish", "r22.never_sent", task_id, (end,), parent="none", since=since)
     failed.spans = lambda seen: seen.sends(task_id)
     failed.operation = "send"
+    failed.label = "__unknown__"
     failed.checks = (leaks, shape)
     return [failed, Told(22, "next", "r01.add", answer["next"], (SUCCESS,), since=since)]
 
@@ -173,7 +174,7 @@ def results(stand: Stand, worker: Worker) -> list[Told]:
     """Row 26: the task succeeded and its result is lost; or its process, when it had succeeded."""
     backend = f"redis://127.0.0.1:{free_port()}/0"
     alone = stand.worker("backend", "-c", "1", KIT_BACKEND=backend)
-    refused = End("not_stored", "OperationalError", "onnect|refused|stor", most=20)
+    refused = End("not_stored", "ConnectionError", "onnect|refused|stor", most=20)
     large = End("not_stored", "BackendStoreError", "too large", most=20)
     encoded = End("failure", "EncodeError", "object")
     return [
