@@ -1,7 +1,7 @@
 """How often a task took its process down, and its last attempt's span: a small file for each task.
 
-It is told by whoever sees the death, so it holds when a whole worker goes each time. The number of
-files is bounded: the oldest go.
+It is told by whoever sees the death, so it holds when a whole worker goes each time; a task whose
+message goes back to the queue has one too. The number of files is bounded: the oldest go.
 """
 
 from __future__ import annotations
@@ -39,14 +39,23 @@ def of(state_dir: Path, task_id: str) -> Attempts:
 def note_death(state_dir: Path, task_id: str, traceparent: str = "") -> int:
     """Count a death, and keep the span of the attempt that it ended; how many it were so far."""
     deaths = of(state_dir, task_id).deaths + 1
-    path = _path(state_dir, task_id)
+    _write(state_dir, Attempts(task_id, deaths, traceparent))
+    return deaths
+
+
+def note(state_dir: Path, task_id: str, traceparent: str) -> None:
+    """Keep the span of an attempt whose message goes back to its queue."""
+    _write(state_dir, Attempts(task_id, of(state_dir, task_id).deaths, traceparent))
+
+
+def _write(state_dir: Path, attempts: Attempts) -> None:
+    path = _path(state_dir, attempts.task_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     _make_room(path.parent)
     handle, temporary = tempfile.mkstemp(".tmp", ".", path.parent)
     with os.fdopen(handle, "w") as file:
-        json.dump(asdict(Attempts(task_id, deaths, traceparent)), file)
+        json.dump(asdict(attempts), file)
     Path(temporary).replace(path)
-    return deaths
 
 
 def forget(state_dir: Path, task_id: str) -> None:

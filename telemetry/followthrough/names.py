@@ -50,6 +50,7 @@ CELERY_TASK = "celery.task_name"  # the task's name
 CELERY_OUTCOME = "celery.outcome"  # how the attempt ended, see outcomes.md
 CELERY_RETRIES = "celery.retries"  # retries before this attempt; absent in the first
 CELERY_RETRY_REASON = "celery.retry.reason"  # why the attempt is retried
+CELERY_REQUEUE_REASON = "celery.requeue.reason"  # why its message went back to the queue
 CELERY_ETA = "celery.eta"  # not to run before (ISO 8601)
 CELERY_EXPIRES = "celery.expires"  # not to start after (ISO 8601)
 CELERY_TIME_LIMIT = "celery.time_limit"  # its own hard time limit, in seconds

@@ -14,7 +14,13 @@ from . import metrics, names
 from .alerts import keep
 
 if TYPE_CHECKING:
-    from .outcome import Outcome, RequestOutcome
+    from .outcome import Kind, Outcome, RequestOutcome
+
+# Where a span says why, if its status does not call that an error.
+REASONS: dict[Kind, str] = {
+    "retry": names.CELERY_RETRY_REASON,
+    "requeued": names.CELERY_REQUEUE_REASON,
+}
 
 logger = structlog.get_logger("followthrough.celery")
 _web = structlog.get_logger("followthrough.flask")

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import structlog
 
-from .. import slots
+from .. import slots, tell
 from ..outcome import Outcome
 from ..recorder import encode, left, record
 from ..recorder.left import Left
 from ..recorder.places import LEFT, SPANS, UNDER_WAY, folder, slots_of
 from ..recorder.recorder import Recorder
+from ..recorder.shorten import is_run
 from ..recorder.writer import Pending
 from . import lost
 
@@ -77,14 +78,16 @@ class Finisher:
 
     def _end(self, begun: bytes, found: Left) -> None:
         outcome = lost.outcome(found.cause)
+        at = (found.cause and found.cause.at) or found.since
         if record.is_span(begun):
-            self._recorder.put(Pending(finished(begun, found.since, outcome)))
+            self._recorder.put(Pending(finished(begun, at, outcome)))
         if found.cause is None:
             # Whoever noted a cause has told the rest.
-            lost.tell(begun, outcome, found.since)
+            lost.tell(begun, outcome, at)
 
 
 def finished(begun: bytes, end: int, outcome: Outcome) -> bytes:
     """The record of a span that its process could not end."""
     prefix, body = record.body(begun)
-    return record.whole(prefix, encode.ended(body, end, outcome))
+    reason = tell.REASONS.get(outcome.kind, "") if is_run(begun) else ""
+    return record.whole(prefix, encode.ended(body, end, outcome, reason))

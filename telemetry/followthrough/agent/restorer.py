@@ -67,15 +67,19 @@ class Restorer:
     def _take_over(self, path: Path, found: Found | None) -> None:
         # A pool of threads runs in the main process itself, and its spans tell themselves.
         running = [e for e in found.entries if e.pid not in (0, found.pid)] if found else []
-        for entry in running:
-            span = record.traceparent(left.find(self._rings, entry.pid, entry.task_id.encode()))
-            attempts.note_death(self._state_dir, entry.task_id, span)
-            inflight.note_cause(self._rings, entry.pid, self._cause(entry))
+        spans = {entry.task_id: self._die(entry) for entry in running}
         path.replace(path.with_suffix(CLAIMED))
         for entry in running:
-            self._tell(entry, found.broker if found else {})
+            self._tell(entry, found.broker if found else {}, spans[entry.task_id])
 
-    def _tell(self, entry: Entry, broker: dict[str, Any]) -> None:
+    def _die(self, entry: Entry) -> str:
+        """Note the death of a task's process, and the cause for its span; the span."""
+        span = record.traceparent(left.find(self._rings, entry.pid, entry.task_id.encode()))
+        attempts.note_death(self._state_dir, entry.task_id, span)
+        inflight.note_cause(self._rings, entry.pid, self._cause(entry))
+        return span
+
+    def _tell(self, entry: Entry, broker: dict[str, Any], span: str) -> None:
         cause = self._cause(entry)
         tell.task(
             Outcome(cause.outcome, cause.error_type, cause.message),
@@ -83,7 +87,7 @@ class Restorer:
             task_id=entry.task_id,
             critical=entry.critical,
             service=str(broker.get("service") or ""),
-            **_where(entry),
+            **_where(entry, span),
         )
 
     def _cause(self, entry: Entry) -> Cause:
@@ -144,7 +148,10 @@ def _read(path: Path) -> Found | None:
         return held.read(file.fileno())
 
 
-def _where(entry: Entry) -> dict[str, Any]:
-    parts = entry.traceparent.split("-")
-    trace = {names.TRACE_ID: parts[1]} if len(parts) > 1 else {}
-    return {names.QUEUE: entry.queue, **trace}
+def _where(entry: Entry, span: str = "") -> dict[str, Any]:
+    """The queue, the trace and, where that is known, the span of the run."""
+    parts = (span or entry.traceparent).split("-")
+    found = {names.TRACE_ID: parts[1]} if len(parts) > 1 else {}
+    if span:
+        found[names.SPAN_ID] = parts[2]
+    return {names.QUEUE: entry.queue, **found}

@@ -16,10 +16,12 @@ from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
-from .. import logs, names, tell, tracing
+from .. import attempts, logs, names, tell, tracing
+from ..guard import guarded
 from ..outcome import Outcome, decide
 from ..tracing import ids
-from . import interrupted, process, storing
+from . import aside, interrupted, process, storing
+from .carrier import text
 from .current import current
 from .process import Known
 from .signals import connect as connect_signal
@@ -168,6 +170,8 @@ def _tell(attempt: Attempt, task_id: str, seconds: float, outcome: Outcome, caus
         # It was told already, before a signal cut this off.
         return
     known = attempt.known
+    if outcome.kind == "requeued":
+        _note(task_id, span)
     tell.task(
         outcome,
         name=known.name,
@@ -181,6 +185,13 @@ def _tell(attempt: Attempt, task_id: str, seconds: float, outcome: Outcome, caus
     if current.runtime is not None:
         labels = {"task": known.name, "worker": attempt.request.hostname or ""}
         current.runtime.record(seconds, labels)
+
+
+@guarded("celery.note_attempt")
+def _note(task_id: str, span: trace.Span) -> None:
+    """Let the next attempt know this one, whose message goes back as it is."""
+    if (state_dir := aside.state_dir()) is not None:
+        attempts.note(state_dir, task_id, text(span.get_span_context()))
 
 
 def _is_dying(state: str | None, raised: BaseException | None) -> bool:

@@ -10,7 +10,7 @@ from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
 
-from .. import attempts, names, redact
+from .. import attempts, names, redact, tell, tracing
 from ..outcome import Outcome
 from ..tracing import exceptions, propagation
 from . import aside, attributes, carrier, critical, timing
@@ -125,14 +125,16 @@ def _parent(
 
 
 def _earlier(headers: Mapping[str, Any], info: Mapping[str, Any]) -> SpanContext | None:
-    """The attempt before, where that took its process down: nobody else could say so."""
-    folder = aside.state_dir()
+    """The attempt before, where the message itself can't say which it was."""
+    folder, task_id = aside.state_dir(), str(headers.get("id"))
     if folder is None or not (info.get("redelivered") or headers.get("retries")):
         return None
     try:
-        return carrier.parse(attempts.of(folder, str(headers.get("id"))).traceparent)
+        found = attempts.of(folder, task_id).traceparent
     except OSError:
-        return None
+        found = ""
+    # One that runs for longer than the broker waits for it is under way still.
+    return carrier.parse(found or tracing.under_way(0, task_id))
 
 
 def _of_delivery(request: Any, info: Mapping[str, Any], queue: str) -> dict[str, Any]:
@@ -173,8 +175,8 @@ def end(
         found[names.TIME_STORING] = round(stored, 6)
     if outcome.error_type:
         found[names.ERROR_TYPE] = outcome.error_type
-    if outcome.kind == "retry" and error is not None:
-        found[names.CELERY_RETRY_REASON] = redact.text(str(error)[: attributes.LONGEST])
+    if error is not None and (reason := tell.REASONS.get(outcome.kind)):
+        found[reason] = redact.text(outcome.message[: attributes.LONGEST])
     span.set_attributes(found)
     if outcome.is_error:
         span.set_status(StatusCode.ERROR, redact.text(outcome.message) or None)

@@ -16,11 +16,12 @@ from billiard.exceptions import WorkerLostError
 from celery import Celery
 from celery.worker import request as stock
 from kombu.utils.imports import symbol_by_name
-from opentelemetry import context
+from opentelemetry import context, trace
 
+from .. import tracing
 from ..guard import guarded
 from . import noise, supervise
-from .carrier import trace_context
+from .carrier import parse, trace_context
 from .supervise import Speaking
 
 _Memory = type("MemoryError", (Exception,), {"__doc__": "A task's own, as Celery can take it."})
@@ -96,7 +97,7 @@ def _speaking(request: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def _in_its_trace(request: Any) -> Iterator[None]:
     # What Celery publishes meanwhile, a retry or an errback, belongs to the task's trace.
-    token = _attach(request)
+    token = _attach(request, tracing.under_way(request.worker_pid or 0, request.id))
     try:
         yield
     finally:
@@ -105,8 +106,11 @@ def _in_its_trace(request: Any) -> Iterator[None]:
 
 
 @guarded("celery.attach")
-def _attach(request: Any) -> Token[context.Context]:
-    return context.attach(trace_context(request.request_dict))
+def _attach(request: Any, under_way: str) -> Token[context.Context]:
+    found, attempt = trace_context(request.request_dict), parse(under_way)
+    if attempt is not None:
+        found = trace.set_span_in_context(trace.NonRecordingSpan(attempt), found)
+    return context.attach(found)
 
 
 @guarded("celery.worker_lost")

@@ -10,13 +10,15 @@ from weakref import WeakValueDictionary
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import Task, signals
 from celery.exceptions import Reject, WorkerShutdown
+from opentelemetry import trace
 
-from .. import metrics, names, tell, tracing
+from .. import attempts, metrics, names, tell, tracing
 from ..guard import guarded
 from ..outcome import Outcome, decide
-from . import critical, noise, unrun
+from ..tracing import ids
+from . import aside, critical, noise, unrun
 from .broker import system
-from .carrier import trace_ids
+from .carrier import parse, trace_ids
 from .execute import is_running
 from .poison import Poisoned, poisoned
 from .signals import connect as connect_signal
@@ -233,9 +235,9 @@ def _tell(
     fields["critical"] = critical.is_critical(name, task)
     started = getattr(request, "time_start", None)
     if started:
-        _note_cause(request, cause, outcome)
-        fields |= trace_ids(headers)
-        tell.task(outcome, seconds=max(0.0, time.time() - started), **fields)
+        fields |= _ids(request, outcome) or trace_ids(headers)
+        ended = _note_cause(request, cause, outcome) or time.time()
+        tell.task(outcome, seconds=max(0.0, ended - started), **fields)
     else:
         fields |= {"queue": _queue(request or message), "system": system(_Main.app)}
         unrun.told(outcome, headers=headers, **fields)
@@ -250,14 +252,25 @@ def _is_first(request: Any) -> bool:
     return not is_told
 
 
+@guarded("celery.under_way")
+def _ids(request: Any, outcome: Outcome) -> dict[str, str]:
+    """The ids of the span that a task has in its process; kept if its message goes back."""
+    found = tracing.under_way(request.worker_pid or 0, request.id)
+    state_dir = aside.state_dir()
+    if found and outcome.kind == "requeued" and state_dir is not None:
+        attempts.note(state_dir, request.id, found)
+    parsed = parse(found)
+    return ids.of(trace.NonRecordingSpan(parsed)) if parsed else {}
+
+
 @guarded("celery.note_cause")
-def _note_cause(request: Any, cause: Any, outcome: Outcome) -> None:
+def _note_cause(request: Any, cause: Any, outcome: Outcome) -> float | None:
+    """Give the agent what it ends the task's span with; when it ended, if it is to do so."""
     # In these cases the task's own process is gone, or about to be, and can't end its span.
     error = getattr(cause, "reason", None) or getattr(cause, "exc", None) or cause
     pid = getattr(request, "worker_pid", None)
     ends = (Poisoned, Terminated, TimeLimitExceeded, WorkerLostError, WorkerShutdown)
-    if pid and isinstance(error, ends):
-        tracing.note_cause(pid, outcome)
+    return tracing.note_cause(pid, outcome) if pid and isinstance(error, ends) else None
 
 
 def _queue(message: Any) -> str:

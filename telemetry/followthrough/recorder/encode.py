@@ -96,14 +96,17 @@ def span(of: ReadableSpan, since: Begun | None = None) -> bytes:
     return b"".join(parts)
 
 
-def ended(body: bytes, end: int, outcome: Outcome) -> bytes:
+def ended(body: bytes, end: int, outcome: Outcome, reason: str = "") -> bytes:
     """A Span message that was written as its span began, ended with an outcome.
 
+    `reason` is the attribute that says why, where the status doesn't.
     Of a field that is written twice the last one holds, and what is repeated is added.
     """
     found = {names.ERROR_TYPE: outcome.error_type}
     if names.CELERY_TASK.encode() in body:
         found[names.CELERY_OUTCOME] = outcome.kind
+    if reason:
+        found[reason] = outcome.message
     status = b""
     if outcome.is_error:
         status = wire.message(b"\x7a", _optional(b"\x12", outcome.message) + b"\x18\x02")

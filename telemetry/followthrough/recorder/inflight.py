@@ -11,6 +11,7 @@ import mmap
 import os
 import struct
 import threading
+import time
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ SIZE = 4096  # bytes for an entry
 # The magic; the owner's pid and its pid namespace; who watches over it, and for how long after its
 # death a cause may still come (ns); when its slot was taken over, and where its ring's head was.
 START = struct.Struct("@8sQQQQQQ")
-CAUSE = 512  # where the cause of the owner's end is noted: lengths, a checksum, three texts
-NOTE = struct.Struct("<HHHI")
+CAUSE = 512  # where the cause of the owner's end is noted: lengths, a time, a checksum, the texts
+NOTE = struct.Struct("<HHHQI")
 _TEXT = 1000  # bytes of a cause
 # A record's length, 0 in a free entry; its checksum; where the ring's head is once it has ended.
 ENTRY = struct.Struct("@IIQ")
@@ -46,12 +47,14 @@ ROOM = SIZE - ENTRY.size
 class Cause:
     """Why a process ended: an error's type, as in `error.type`, and a sentence.
 
-    `outcome` is what that makes of the task that it ran.
+    `outcome` is what that makes of the task that it ran, and `at` when it ended (nanoseconds since
+    1970), 0 where that isn't known.
     """
 
     error_type: str
     message: str
     outcome: Kind = "lost"
+    at: int = 0
 
 
 @dataclass(frozen=True)
@@ -164,23 +167,33 @@ def namespace() -> int:
     return 0
 
 
-def note_cause(directory: Path, pid: int, cause: Cause) -> None:
-    """Write why a process ended into its table, whether it was taken over or not."""
-    texts = [t.encode()[:_TEXT] for t in (cause.error_type, cause.message, cause.outcome)]
-    body = b"".join(texts)
-    note = NOTE.pack(*map(len, texts), zlib.crc32(body)) + body
+def note_cause(directory: Path, pid: int, cause: Cause) -> int:
+    """Write why a process ended into its table, whether it was taken over or not.
+
+    Gives when it ended: now, or when the table was taken over, if it was.
+    """
+    at = time.time_ns()
     # In this order: a table that is set aside meanwhile is met under its new name.
     for pattern in (UNDER_WAY, LEFT):
         for path in directory.glob(f"*{pattern}"):
             with suppress(FileNotFoundError):
-                _note_in(path, pid, note)
+                at = _note_in(path, pid, cause, at)
+    return at
 
 
-def _note_in(path: Path, pid: int, note: bytes) -> None:
+def _note_in(path: Path, pid: int, cause: Cause, now: int) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         start = os.pread(fd, START.size, 0)
         if len(start) == START.size and START.unpack(start)[:3] == (MAGIC, pid, namespace()):
-            os.pwrite(fd, note, CAUSE)
+            now = START.unpack(start)[5] or now
+            os.pwrite(fd, _note(cause, now), CAUSE)
     finally:
         os.close(fd)
+    return now
+
+
+def _note(cause: Cause, at: int) -> bytes:
+    texts = [t.encode()[:_TEXT] for t in (cause.error_type, cause.message, cause.outcome)]
+    body = b"".join(texts)
+    return NOTE.pack(*map(len, texts), at, zlib.crc32(body)) + body

@@ -15,6 +15,7 @@ from ..outcome import TELLING
 from . import ring
 from .inflight import CAUSE, ENTRY, FREE, MAGIC, NOTE, PAGE, SIZE, START, Cause, at, namespace
 from .places import LEFT, SPANS, UNDER_WAY, folder
+from .shorten import is_run
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,22 @@ def _head(ring_path: Path) -> int:
         return 0
 
 
-def find(directory: Path, pid: int, text: bytes) -> bytes | None:
-    """A process's record under way in which a text stands, whether it is dead or alive."""
+def find(directory: Path, pid: int, task_id: bytes) -> bytes | None:
+    """The record of a task's run that is under way in a process, dead or alive; in any if 0."""
     for what in (UNDER_WAY, LEFT):
         for path in directory.glob(f"*{what}"):
             with suppress(OSError):
                 raw = path.read_bytes()
-                if _is_table(raw) and START.unpack_from(raw)[1:3] == (pid, namespace()):
-                    return next((each for _, each in _unended(raw, 0) if text in each), None)
+                if not _is_table(raw) or not _is_of(raw, pid):
+                    continue
+                for _, each in _unended(raw, 0):
+                    if task_id in each and is_run(each):
+                        return each
     return None
+
+
+def _is_of(raw: bytes, pid: int) -> bool:
+    return not pid or START.unpack_from(raw)[1:3] == (pid, namespace())
 
 
 def _is_table(raw: bytes) -> bool:
@@ -125,13 +133,13 @@ def _may_live(watcher: int, where: int) -> bool:
 
 
 def _cause(raw: bytes) -> Cause | None:
-    *lengths, checksum = NOTE.unpack_from(raw, CAUSE)
+    *lengths, at, checksum = NOTE.unpack_from(raw, CAUSE)
     place = CAUSE + NOTE.size
     body = raw[place : place + sum(lengths)]
     if not body or zlib.crc32(body) != checksum:
         return None
     kind, message, outcome = _texts(body, lengths)
-    return Cause(kind, message, outcome if outcome in TELLING else "lost")
+    return Cause(kind, message, outcome if outcome in TELLING else "lost", at)
 
 
 def _texts(body: bytes, lengths: list[int]) -> list[str]:

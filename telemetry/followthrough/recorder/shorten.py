@@ -29,6 +29,7 @@ _LONGEST = 512  # bytes of an attribute that is kept
 _PREFIX = struct.Struct("<cII")
 _VARINT, _FIXED64, _LEN, _FIXED32 = 0, 1, 2, 5
 _ATTRIBUTES, _EVENTS, _LINKS = 9, 11, 13  # of a Span
+_KIND, _CONSUMER = 6, b"\x30\x05"
 _RESOURCE = 1  # of a ResourceSpans
 
 
@@ -42,6 +43,19 @@ def shortened(record: bytes, room: int) -> bytes:
     scope = record[scope_at:span_at]
     short = _PREFIX.pack(kind, len(resource), len(scope)) + resource + scope + span
     return short if len(short) <= room else b""
+
+
+def is_run(record: bytes) -> bool:
+    """Whether it is the span of a task's run, not of its sending, or of anything else."""
+    if names.CELERY_TASK.encode() not in record:
+        return False
+    _, resource_size, scope_size = _PREFIX.unpack_from(record)
+    messages = fields(record[_PREFIX.size + resource_size + scope_size :])
+    return any(
+        number == _KIND and whole == _CONSUMER
+        for _, _, span in messages
+        for number, whole, _ in fields(span)
+    )
 
 
 def resource_of(record: bytes) -> bytes:

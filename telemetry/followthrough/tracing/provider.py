@@ -144,13 +144,17 @@ def ends_what_is_left() -> bool:
     return _Current.rings is not None
 
 
-def note_cause(pid: int, outcome: Outcome) -> None:
-    """Say how what a process runs ends, since it is lost: its spans under way end with that."""
-    if _Current.rings is not None:
-        from ..recorder import inflight  # noqa: PLC0415
+def note_cause(pid: int, outcome: Outcome) -> float | None:
+    """Say how what a process runs ends, since it is lost: its spans under way end with that.
 
-        cause = inflight.Cause(outcome.error_type, outcome.message, outcome.kind)
-        inflight.note_cause(_Current.rings, pid, cause)
+    Gives when it ended, in seconds since 1970, as its spans will say; None where nobody ends them.
+    """
+    if _Current.rings is None:
+        return None
+    from ..recorder import inflight  # noqa: PLC0415
+
+    cause = inflight.Cause(outcome.error_type, outcome.message, outcome.kind)
+    return inflight.note_cause(_Current.rings, pid, cause) / 1e9
 
 
 def need_agent() -> None:
@@ -160,8 +164,11 @@ def need_agent() -> None:
 
 
 def under_way(pid: int, task_id: str) -> str:
-    """The traceparent of the span of a task that a process runs or ran as it was lost, or empty."""
-    if _Current.rings is None or not pid:
+    """The traceparent of the span of a task that a process runs or ran as it was lost, or empty.
+
+    In whatever process, if the pid is 0.
+    """
+    if _Current.rings is None:
         return ""
     from ..recorder import left, record  # noqa: PLC0415
 

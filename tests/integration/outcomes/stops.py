@@ -141,7 +141,7 @@ def main_killed(stand: Stand, _shared: Worker) -> list[Told]:
     """Row 25: the worker's main process is killed, and nobody of it is left to tell."""
     worker = stand.worker("killed", "-c", "2")
     gone = End("lost", "ProcessLost", most=20)
-    back = End("lost", "ProcessLost", most=20)
+    back = End("requeued", "WorkerLostError", "killed", most=20)
     early = sent(worker, 25, "running, acks early", "r25.early", gone)
     late = sent(worker, 25, "running, acks late", "r25.late", back, AGAIN)
     stand.pid(early.id)
@@ -212,7 +212,7 @@ def redelivered(stand: Stand, _shared: Worker) -> list[Told]:
     stand.open(told.id)
     assert first != second
     killed = stand.worker("abandoned", "-c", "1", KIT_CONF=soon)
-    gone = End("lost", "ProcessLost", most=20)
+    gone = End("requeued", "WorkerLostError", "killed", most=20)
     lost = sent(killed, 30, "lost worker", "r30.slow", gone, AGAIN)
     stand.pid(lost.id)
     os.kill(killed.program.pid, signal.SIGKILL)

@@ -114,7 +114,9 @@ def test_a_cause_is_found_whether_noted_before_or_after(
             leavings.take_over(*places, NOW)
     found = left(places[0].parent).cause
     assert found is not None
-    assert found.error_type == cause.error_type
+    assert (found.error_type, found.outcome) == (cause.error_type, "lost")
+    # When it was noted, or when the table was taken over, if that was before.
+    assert found.at > NOW if before else found.at == NOW
     assert cause.message.startswith(found.message)
     assert len(found.message) > 900
 
@@ -149,6 +151,19 @@ def test_an_unfinished_span_is_ended_with_its_cause() -> None:
         "queue": "default",
         "error.type": "ProcessLost",
     }
+
+
+@pytest.mark.parametrize(("kind", "code"), [("requeued", 0), ("lost", 2)])
+def test_a_task_of_a_dead_process_ends_with_what_it_comes_to(kind: str, code: int) -> None:
+    tracer = TracerProvider().get_tracer("x")
+    said = {"celery.task_name": "pay"}
+    span = tracer.start_span("process pay", kind=SpanKind.CONSUMER, attributes=said)
+    begun = record.whole(record.prefix(b"\x0a\x00", b"\x0a\x00"), encode.span(span))  # type: ignore[arg-type]
+    outcome = lost.outcome(Cause("Killed", "by a test", kind))
+    ended = Span.FromString(record.body(finished(begun, 7, outcome))[1])
+    has = {a.key: a.value.string_value for a in ended.attributes}
+    assert (ended.status.code, has["celery.outcome"], has["error.type"]) == (code, kind, "Killed")
+    assert "by a test" in (ended.status.message, has.get("celery.requeue.reason"))
 
 
 @pytest.mark.parametrize("ends", [True, False])
