@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import resource
 import signal
 import sys
 import threading
@@ -107,6 +108,34 @@ def hard() -> None:
     end = time.monotonic() + 30
     while time.monotonic() < end:
         never.wait(0.2)
+
+
+@celery.task(name="kit.kill_late", acks_late=True)
+def kill_late() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@celery.task(name="kit.segfault")
+def segfault() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@celery.task(name="kit.exhaust")
+def exhaust() -> None:
+    """As the kernel does to a process that takes too much memory, once Python has caught none."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 32, most))
+    held = []
+    try:
+        while True:
+            held.append(bytearray(1 << 28))
+    except MemoryError:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@celery.task(name="kit.soon")
+def soon() -> None:
+    never.wait(3)
 
 
 @celery.task(name="kit.memory", acks_late=True)

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from .. import names, tell, tracing
+from .. import names, redact, tell
 from ..outcome import Outcome
 from ..tracing import ids
-from .carrier import trace_context
-
-_tracer = tracing.get_tracer("followthrough.celery", schema_url=names.SCHEMA_URL)
+from . import attributes, carrier
+from .current import current
 
 
 def told(
@@ -42,43 +42,32 @@ def _span(
     outcome: Outcome, name: str, task_id: str, headers: Mapping[str, Any], queue: str, system: str
 ) -> trace.Span:
     now = time.time_ns()
-    span = _tracer.start_span(
-        f"process {name}",
-        trace_context(headers),
-        SpanKind.CONSUMER,
-        attributes(name, task_id, headers, queue, system),
-        start_time=now,
-    )
-    span.set_attribute(names.CELERY_OUTCOME, outcome.kind)
-    if outcome.error_type:
-        span.set_attribute(names.ERROR_TYPE, outcome.error_type)
-    if outcome.is_error:
-        span.set_status(Status(StatusCode.ERROR, outcome.message or None))
-    span.end(now)
-    return span
-
-
-def attributes(
-    name: str, task_id: str, headers: Mapping[str, Any], queue: str, system: str
-) -> dict[str, Any]:
-    """What is known of a task by its message alone."""
-    said = {
+    known = {
+        names.CELERY_TASK: name,
         names.MESSAGING_OPERATION_NAME: "process",
         names.MESSAGING_OPERATION_TYPE: "process",
         names.MESSAGING_SYSTEM: system,
         names.MESSAGING_DESTINATION: queue,
-        names.MESSAGING_MESSAGE_ID: task_id,
-        names.CELERY_TASK: name,
-        names.CELERY_RETRIES: headers.get("retries"),
-        names.CELERY_ROOT_ID: _other(headers.get("root_id"), task_id),
-        names.CELERY_PARENT_ID: headers.get("parent_id"),
-        names.CELERY_GROUP_ID: headers.get("group"),
-        names.CELERY_ETA: headers.get("eta"),
-        names.CELERY_EXPIRES: headers.get("expires"),
-        names.CELERY_ORIGIN: headers.get("origin"),
+        names.CELERY_OUTCOME: outcome.kind,
+        names.ERROR_TYPE: outcome.error_type,
     }
-    return {key: value for key, value in said.items() if value and isinstance(value, str | int)}
+    span = current.tracer.start_span(
+        f"process {name}",
+        _context(headers),
+        SpanKind.CONSUMER,
+        {**attributes.of_message(headers, task_id), **{k: v for k, v in known.items() if v}},
+        start_time=now,
+    )
+    if outcome.is_error:
+        span.set_status(Status(StatusCode.ERROR, redact.text(outcome.message) or None))
+    span.end(now)
+    return span
 
 
-def _other(root: Any, task_id: str) -> Any:
-    return root if root != task_id else None
+def _context(headers: Mapping[str, Any]) -> Context:
+    """As of a task that runs: an attempt after the first is a child of the first send."""
+    found = carrier.trace_context(headers)
+    origin = carrier.read(headers).origin
+    if origin is None:
+        return found
+    return trace.set_span_in_context(trace.NonRecordingSpan(origin), found)
