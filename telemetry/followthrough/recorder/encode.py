@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,25 +44,30 @@ class Begun(NamedTuple):
 
 def begun(of: ReadableSpan) -> Begun:
     """What is known of a span that may be under way: all but its end, its events and its status."""
-    context, parent, name, links = of.get_span_context(), of._parent, of._name, of.links
+    attributes, links = _plain(of._attributes), of.links
+    body = b"".join(_start(of, attributes, links))
+    return Begun(body, of._name, len(attributes), len(links))
+
+
+def _start(of: ReadableSpan, attributes: dict[str, Any], links: Sequence[Link]) -> list[bytes]:
+    context, parent = of.get_span_context(), of._parent
     if context is None:
         raise ValueError("a span without a context")
-    state, attributes = context.trace_state, _plain(of._attributes)
-    parts = [
+    state = context.trace_state
+    return [
         b"\x0a\x10",
         context.trace_id.to_bytes(16, "big"),
         b"\x12\x08",
         context.span_id.to_bytes(8, "big"),
         b"" if state is _NO_STATE else _state(b"\x1a", state),
         b"" if parent is None else b"\x22\x08" + parent.span_id.to_bytes(8, "big"),
-        _names[name],
+        _names[of._name],
         _KINDS[of._kind],
         _TIME.pack(b"\x39", of._start_time or 0),
         wire.attributes(b"\x4a", attributes),
         *map(_link, links),
         _REMOTE if parent is not None and parent.is_remote else _LOCAL,
     ]
-    return Begun(b"".join(parts), name, len(attributes), len(links))
 
 
 def begun_again(of: ReadableSpan, since: Begun) -> Begun:
@@ -84,12 +90,15 @@ def begun_again(of: ReadableSpan, since: Begun) -> Begun:
 def span(of: ReadableSpan, since: Begun | None = None) -> bytes:
     """A Span message, with what was encoded before, if it was; an end at 0: there is none yet."""
     status = of._status
-    parts = [
-        (begun_again(of, since) if since else begun(of)).body,
+    if since is None:
+        parts = _start(of, _plain(of._attributes), of.links)
+    else:
+        parts = [begun_again(of, since).body]
+    parts += (
         _TIME.pack(b"\x41", of._end_time or 0),
         _NO_STATUS if status.is_unset else _status(status),
         *map(_event, of.events),
-    ]
+    )
     dropped = (of.dropped_attributes, of.dropped_events, of.dropped_links)
     if any(dropped):
         parts += map(_count, (b"\x50", b"\x60", b"\x70"), dropped)

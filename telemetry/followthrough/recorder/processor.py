@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from .recorder import Recorder
 
+_SAMPLED = TraceFlags.SAMPLED
+
 
 class RecorderProcessor(SpanProcessor):
     """The SDK's span processor that records; there is nothing to flush and nothing to wait for."""
@@ -61,7 +63,8 @@ class RecorderProcessor(SpanProcessor):
         """
         try:
             begun = encode.begun_again(span, since) if since else encode.begun(span)
-            self._recorder.begin(self._record(span, begun.body), entry)
+            kind = record.SPAN if _is_sampled(span) else record.UNSAMPLED
+            self._recorder.begin(self._record(span, kind, begun.body), entry)
         except BaseException:
             entry.end()
             raise
@@ -80,7 +83,7 @@ class RecorderProcessor(SpanProcessor):
     def _end(self, span: ReadableSpan, pending: Pending, begun: Begun | None) -> None:
         if _is_sampled(span):
             if not pending.payload:
-                pending.payload = self._record(span, encode.span(span, begun))
+                pending.payload = self._record(span, record.SPAN, encode.span(span, begun))
             self._recorder.put(pending)
         elif isinstance(pending.entry, Entry):
             self._recorder.give_up(pending.entry)
@@ -92,12 +95,11 @@ class RecorderProcessor(SpanProcessor):
         """True: what has ended is recorded."""
         return True
 
-    def _record(self, span: ReadableSpan, body: bytes) -> bytes:
-        kind = record.SPAN if _is_sampled(span) else record.UNSAMPLED
+    def _record(self, span: ReadableSpan, kind: bytes, body: bytes) -> bytes:
         prefix = self._prefixes.of(span.resource, span.instrumentation_scope, kind)
         return record.whole(prefix, body)
 
 
 def _is_sampled(span: ReadableSpan) -> bool:
     context = span.get_span_context()
-    return context is not None and bool(context.trace_flags & TraceFlags.SAMPLED)
+    return context is not None and context.trace_flags & _SAMPLED != 0

@@ -106,7 +106,7 @@ class Writer:
         with self._lock:
             if pending.is_kept:
                 return True
-            if self._place(len(pending.payload))[2]:
+            if self._place(WORD.unpack_from(self._map, HEAD)[0], len(pending.payload))[2]:
                 return False
             return self.keep(pending) and pending.is_kept
 
@@ -153,7 +153,7 @@ class Writer:
         WORD.pack_into(view, GIVEN, number + 1)
         payload = pending.payload
         size = len(payload)
-        skipped, after, reason = self._place(size)
+        skipped, after, reason = self._place(head, size)
         if reason:
             self._drop(reason)
             return
@@ -167,10 +167,10 @@ class Writer:
         view[HEAD:DROPPED] = COMMIT.pack(after, accepted + 1)
         pending.is_kept = True
 
-    def _place(self, size: int) -> tuple[int, int, str]:
+    def _place(self, head: int, size: int) -> tuple[int, int, str]:
         """The bytes up to the file's end that it skips, the head after it, or why it can't be."""
-        head, capacity = WORD.unpack_from(self._map, HEAD)[0], self._capacity
-        room, left = room_for(size), capacity - head % capacity
+        capacity, room = self._capacity, room_for(size)
+        left = capacity - head % capacity
         skipped = left if room > left else 0
         after = head + skipped + room
         if room > capacity // 4:
