@@ -50,8 +50,13 @@ class RecorderProcessor(SpanProcessor):
         """Record an ended span, if it is sampled."""
         if span.context is None:
             return
+        pending = Pending(entry=self._entries.get(span.context.span_id))
         try:
-            self.end(span, Pending(entry=self._entries.get(span.context.span_id)))
+            self.end(span, pending)
+        except BaseException:
+            # A signal's handler may raise at any call, and nobody else ends this span.
+            self.end(span, pending)
+            raise
         finally:
             self._entries.pop(span.context.span_id, None)
 
@@ -73,14 +78,6 @@ class RecorderProcessor(SpanProcessor):
     @guard.guarded("recorder.on_end")
     def end(self, span: ReadableSpan, pending: Pending, begun: Begun | None = None) -> None:
         """Record an ended span, if it is sampled, once however often it is said."""
-        try:
-            self._end(span, pending, begun)
-        except BaseException:
-            # A signal's handler may raise at any call, and nobody else ends this span.
-            self._end(span, pending, begun)
-            raise
-
-    def _end(self, span: ReadableSpan, pending: Pending, begun: Begun | None) -> None:
         if _is_sampled(span):
             if not pending.payload:
                 pending.payload = self._record(span, record.SPAN, encode.span(span, begun))

@@ -218,9 +218,15 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         self.end()
 
     def end(self, end_time: int | None = None) -> None:
-        if not self._is_ended():
+        if self._is_ended():
+            return
+        try:
             self._end_time = time_ns() if end_time is None else end_time
             self._processor.end(self, self._pending, self._begun)
+        except BaseException:
+            # A signal's handler may raise at any call, and nobody else ends this span.
+            self._processor.end(self, self._pending, self._begun)
+            raise
 
     def _is_ended(self) -> bool:
         if self._end_time is None:
@@ -313,8 +319,13 @@ class LightTracer:
         """The span, noted if it begins in this process."""
         if span._parent is None or span._parent.is_remote:
             entry = span._pending.entry = Entry()
-            span._begun = self.processor.begin(span, entry)
-            return span if is_recording else UnsampledSpan(span)
+            try:
+                span._begun = self.processor.begin(span, entry)
+                return span if is_recording else UnsampledSpan(span)
+            except BaseException:
+                # A signal's handler has raised: nobody will have this span, nor end it.
+                entry.end()
+                raise
         return span if is_recording else trace.NonRecordingSpan(span.get_span_context())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -286,6 +287,60 @@ def test_one_that_is_ended_with_an_error_of_a_signal_is_still_recorded(
     with pytest.raises(KeyboardInterrupt):
         span.end()
     assert [each.name for each in recorded()] == ["x"]
+
+
+class Interrupt(BaseException):
+    """What a signal's handler raises, as Celery's does at a soft time limit."""
+
+
+def interrupted(at: int, act: Callable[[], Any]) -> tuple[Any, bool]:
+    """What `act` returns, and whether it was cut off at its so many-th call within the kit.
+
+    Python looks for signals as a function of its own begins, and as one in C has returned.
+    """
+    left = [at]
+
+    def profile(frame: Any, event: str, _argument: object) -> None:
+        if event in ("call", "c_return") and "/followthrough/" in frame.f_code.co_filename:
+            left[0] -= 1
+            if left[0] == 0:
+                raise Interrupt
+
+    sys.setprofile(profile)
+    try:
+        return act(), False
+    except Interrupt:
+        return None, True
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("sampler", [sampling.DEFAULT_ON, sampling.DEFAULT_OFF])
+def test_cut_off_at_any_call_its_start_leaves_nothing_and_its_end_tells_it_once(
+    tmp_path: Path, recorder: Recorder, recorded: Recorded, sampler: sampling.Sampler
+) -> None:
+    tracer = light_of(TracerProvider(sampler=sampler, shutdown_on_exit=False), recorder)
+    tracer.start_span("opens the files").end()
+    recorded()
+    places = set(recorder._table.free)  # type: ignore[union-attr]
+    call, was_cut = 1, True
+    while was_cut:
+        span, was_cut = interrupted(call, lambda: tracer.start_span("x", attributes={"a": 1}))
+        if span is not None:
+            span.end()
+        call += 1
+        assert set(recorder._table.free) == places  # type: ignore[union-attr]
+    assert call > 30
+    assert len(recorded()) == sampler.get_description().startswith("ParentBased{root:AlwaysOn")
+    call, was_cut = 1, True
+    while was_cut:
+        span = tracer.start_span("x", attributes={"a": 1})
+        _, was_cut = interrupted(call, span.end)
+        span.end()
+        call += 1
+        assert set(recorder._table.free) == places  # type: ignore[union-attr]
+        assert len(recorded()) == (sampler is sampling.DEFAULT_ON)
+    assert call > 10
 
 
 def _die_with(tmp_path: Path, sampler: sampling.Sampler, *, ends: bool) -> list[leavings.Left]:
