@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from importlib import metadata
+
 from . import guard, logs, metrics, slots, tracing
 from .alerts import keep
 from .recorder import left
@@ -34,6 +37,15 @@ def _apply(service: str, settings: Settings) -> None:
     metrics.use(settings.state_dir)
     keep.use(settings.state_dir, service, tracing.keep_event)
     tracing.configure(service, settings)
+
+
+@functools.cache
+def version() -> str | None:
+    """The kit's version; None where it is not installed as a distribution."""
+    try:
+        return metadata.version("followthrough")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def service() -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 SCOPE = "followthrough.celery"
-DISTRIBUTION = "followthrough"
 _PARTS = (execute, publish, supervise, canvas, schedule)
 
 
@@ -88,14 +86,7 @@ def _take_the_place(ours: CeleryInstrumentor) -> None:
     stock.CeleryInstrumentor._instance = ours
 
 
-def _version() -> str | None:
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _tracer(provider: Any) -> trace.Tracer:
     if provider is None:
-        return tracing.get_tracer(SCOPE, _version(), names.SCHEMA_URL)
-    return trace.get_tracer(SCOPE, _version(), provider, names.SCHEMA_URL)
+        return tracing.get_tracer(SCOPE, setup.version(), names.SCHEMA_URL)
+    return trace.get_tracer(SCOPE, setup.version(), provider, names.SCHEMA_URL)

@@ -16,13 +16,12 @@ from opentelemetry.semconv._incubating.metrics.http_metrics import (
 )
 from opentelemetry.util.http import ExcludeList, get_excluded_urls, parse_excluded_urls
 
-from .. import names, tracing, trust
+from .. import names, setup, tracing, trust
 from ..metrics.catalogue import HTTP_BUCKETS
 from ..settings import Settings
 from .attributes import Headers, captured, url
 
 SCOPE = "followthrough.flask"
-VERSION = "0.1.0"
 
 Hook = Callable[..., Any]
 
@@ -135,8 +134,8 @@ def _excluded(urls: str | None) -> ExcludeList | None:
 
 def _tracer(provider: trace.TracerProvider | None) -> trace.Tracer:
     if provider is None:
-        return tracing.get_tracer(SCOPE, VERSION, names.SCHEMA_URL)
-    return trace.get_tracer(SCOPE, VERSION, provider, names.SCHEMA_URL)
+        return tracing.get_tracer(SCOPE, setup.version(), names.SCHEMA_URL)
+    return trace.get_tracer(SCOPE, setup.version(), provider, names.SCHEMA_URL)
 
 
 def _meters(provider: MeterProvider | None) -> Meters | None:
@@ -144,7 +143,7 @@ def _meters(provider: MeterProvider | None) -> Meters | None:
     # Until the host has set one, the kit's own metrics are the only ones.
     if provider is None and type(given).__module__.startswith("opentelemetry.metrics."):
         return None
-    meter = metrics.get_meter(SCOPE, VERSION, given, names.SCHEMA_URL)
+    meter = metrics.get_meter(SCOPE, setup.version() or "", given, names.SCHEMA_URL)
     duration = meter.create_histogram(
         "http.server.request.duration",
         "s",

@@ -46,6 +46,12 @@ class RecorderProcessor(SpanProcessor):
                 self._entries.pop(span.context.span_id, None)
                 raise
 
+    def on_described(self, span: Span) -> None:
+        """Note anew, with what was added to it, a span that was noted as it began."""
+        entry = self._entries.get(span.context.span_id)
+        if entry is not None:
+            self.begin(span, entry)
+
     def on_end(self, span: ReadableSpan) -> None:
         """Record an ended span, if it is sampled."""
         if span.context is None:

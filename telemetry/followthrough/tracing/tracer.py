@@ -26,7 +26,7 @@ def get_tracer(
 def describe(span: trace.Span, name: str, attributes: Mapping[str, Any]) -> None:
     """Name a span that has begun and add to it.
 
-    A light one is also told so if its process is killed, and if it isn't sampled.
+    It is also told so if its process is killed; a light one even if it isn't sampled.
     """
     again = getattr(span, "describe", None)
     if again is not None:
@@ -34,6 +34,9 @@ def describe(span: trace.Span, name: str, attributes: Mapping[str, Any]) -> None
     elif span.is_recording():
         span.update_name(name)
         span.set_attributes(attributes)
+        for processor in getattr(getattr(span, "_span_processor", None), "_span_processors", ()):
+            if callable(described := getattr(processor, "on_described", None)):
+                described(span)
 
 
 class _Chosen(NamedTuple):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind
 
+from followthrough import tracing
 from followthrough.agent import lost
 from followthrough.agent.finisher import Finisher, finished
 from followthrough.agent.shipper import Shipper
@@ -164,6 +165,19 @@ def test_a_task_of_a_dead_process_ends_with_what_it_comes_to(kind: str, code: in
     has = {a.key: a.value.string_value for a in ended.attributes}
     assert (ended.status.code, has["celery.outcome"], has["error.type"]) == (code, kind, "Killed")
     assert "by a test" in (ended.status.message, has.get("celery.requeue.reason"))
+
+
+def test_a_span_that_is_described_is_noted_so(tmp_path: Path) -> None:
+    """The SDK's, as the provider has another processor too."""
+    provider, recorder = TracerProvider(), Recorder(tmp_path, 1 << 16)
+    provider.add_span_processor(RecorderProcessor(recorder))
+    provider.add_span_processor(SpanProcessor())
+    span = provider.get_tracer("x").start_span("GET")
+    tracing.describe(span, "GET /users/<id>", {"http.route": "/users/<id>"})
+    (table,) = (tmp_path / "rings").glob("*.open")
+    assert b"GET /users/<id>" in table.read_bytes()
+    assert table.read_bytes().count(b"http.route") == 1
+    span.end()
 
 
 @pytest.mark.parametrize("ends", [True, False])
