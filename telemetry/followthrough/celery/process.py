@@ -91,7 +91,11 @@ def start(
             **attributes.of_message(headers, task_id),
             **_of_delivery(request, info, queue),
             **_of_time(headers, lineage, now),
-            **(attributes.arguments(known.task.run, known.listed, args, kwargs)),
+            **(
+                attributes.arguments(known.task.run, known.listed, args, kwargs)
+                if known.listed
+                else {}
+            ),
         },
         links=links,
     )

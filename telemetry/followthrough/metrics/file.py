@@ -16,6 +16,7 @@ SIZE = 1 << 16
 # A fresh file: how many bytes are used, the header only.
 HEADER = struct.pack("ii", 8, 0)
 USED = struct.Struct("i")
+PAIR = struct.Struct("dd")  # a value, and a time that isn't used
 # What reading a damaged file can raise; OSError, where it can't be read at all, is another matter.
 BROKEN = (RuntimeError, ValueError, TypeError, struct.error, IndexError)
 
@@ -50,9 +51,15 @@ class File(MmapedDict):
 
     def add(self, key: str, amount: float) -> None:
         """Add to a number, made at zero where it is new; raises OSError on a full disk."""
-        value = self.value(key)
+        place = self._positions.get(key)
+        if place is None:
+            self._init_value(key)
+            place = self._positions[key]
         if amount:
-            self.write_value(key, value + amount, 0.0)
+            # As `read_value` and `write_value` do it, in a third of the time.
+            value, _ = PAIR.unpack_from(self._m, place)
+            # In one step, unlike `pack_into`: a scrape may read meanwhile.
+            self._m[place : place + PAIR.size] = PAIR.pack(value + amount, 0.0)
 
     def value(self, key: str) -> float:
         """A number, made at zero where it is new; raises OSError on a full disk."""

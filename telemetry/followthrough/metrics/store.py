@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from .. import slots
@@ -38,12 +39,17 @@ class Store:
 
     def add(self, kind: str, key: str, amount: float) -> None:
         """Add to a number; a disk that doesn't take it turns counting off for a minute."""
+        self.add_all(((kind, key, amount),))
+
+    def add_all(self, amounts: Iterable[tuple[str, str, float]]) -> None:
+        """Add to several numbers, each a kind, a key and an amount."""
         if self._directory is None:
             return
         with self._lock():
             try:
-                if (file := self._file(kind)) is not None:
-                    file.add(key, amount)
+                for kind, key, amount in amounts:
+                    if (file := self._file(kind)) is not None:
+                        file.add(key, amount)
             except OSError as error:
                 self._turn_off(error)
 

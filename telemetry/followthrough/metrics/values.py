@@ -5,6 +5,7 @@ The host's own prometheus_client metrics and PROMETHEUS_MULTIPROC_DIR are left a
 
 from __future__ import annotations
 
+import bisect
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -37,6 +38,10 @@ class Value:
     def inc(self, amount: float) -> None:
         current.add(self._kind, self._key, amount)
 
+    def plus(self, amount: float) -> tuple[str, str, float]:
+        """What `Store.add_all` takes."""
+        return self._kind, self._key, amount
+
     def get(self) -> float:
         return current.get(self._kind, self._key)
 
@@ -50,6 +55,10 @@ class Value:
 class Counter(prometheus_client.Counter):
     """A counter that all processes of the host share."""
 
+    def plus(self, amount: float) -> tuple[str, str, float]:
+        """What `inc` adds, as `Store.add_all` takes it."""
+        return self._value.plus(amount)
+
     def _metric_init(self) -> None:
         self._value: Any = _value(self, "_total", self._labelnames, self._labelvalues)
         self._created = time.time()
@@ -57,6 +66,11 @@ class Counter(prometheus_client.Counter):
 
 class Histogram(prometheus_client.Histogram):
     """A histogram that all processes of the host share."""
+
+    def plus(self, amount: float) -> list[tuple[str, str, float]]:
+        """What `observe` adds, as `Store.add_all` takes it."""
+        bucket = self._buckets[bisect.bisect_left(self._upper_bounds, amount)]
+        return [self._sum.plus(amount), bucket.plus(1.0)]
 
     def _metric_init(self) -> None:
         self._created = time.time()
