@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from typing import Any
 
 from celery.app import trace
 
@@ -11,6 +12,13 @@ _ENDS = frozenset({"ignored", "rejected", "raised expected", "raised unexpected"
 _REVOKED = "Discarding revoked task: %s[%s]"
 _TIMED_OUT = "Hard time limit (%ss) exceeded for %s[%s]"
 _TOLD = "_followthrough_told"
+# It says nothing below a warning but that a task was received.
+_RECEIPTS = logging.getLogger("celery.worker.strategy")
+
+
+class _Stock:
+    info = staticmethod(trace.info)
+    level = logging.NOTSET
 
 
 def silence() -> None:
@@ -18,12 +26,23 @@ def silence() -> None:
     for name, check in _CHECKS.items():
         # A logger takes the same filter once only.
         logging.getLogger(name).addFilter(check)
+    # Two lines a task are not even made: a record costs as much as a span.
+    trace.info = _info
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        _RECEIPTS.setLevel(logging.WARNING)
 
 
 def unsilence() -> None:
     """Undo `silence`."""
     for name, check in _CHECKS.items():
         logging.getLogger(name).removeFilter(check)
+    trace.info = _Stock.info
+    _RECEIPTS.setLevel(_Stock.level)
+
+
+def _info(fmt: str, context: dict[str, Any]) -> None:
+    if fmt not in (trace.LOG_SUCCESS, trace.LOG_RETRY):
+        _Stock.info(fmt, context)
 
 
 def mark(exception: BaseException) -> None:

@@ -12,7 +12,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
 
 from .. import attempts, names, redact, tell, tracing
 from ..outcome import Outcome
-from ..tracing import exceptions, propagation
+from ..tracing import exceptions
 from . import aside, attributes, carrier, critical, timing
 from .broker import system
 from .carrier import Lineage
@@ -114,7 +114,7 @@ def _parent(
     if request.is_eager:
         return here, [], None
     base = trace.set_span_in_context(trace.INVALID_SPAN, here) if here else here
-    received = propagation.received(propagation.from_message(headers), base).context
+    received = carrier.received(headers, base)
     sender = trace.get_current_span(received).get_span_context()
     linked = [lineage.attempt or _earlier(headers, info), *lineage.links]
     origin = sender if sender.is_valid else None
