@@ -86,6 +86,10 @@ TIME_STORING = "celery.time.storing"  # seconds from its return to its end: resu
 REQUEST_FINISHED = "request.finished"  # a request was answered
 TASK_PUBLISHED = "task.published"  # debug: a task was handed to the broker
 TASK_STARTED = "task.started"  # debug: a task starts
+TASK_RESTORED = "task.restored"  # a message of a killed worker went back to its queue
+MESSAGES_RESTORED = "messages.restored"  # how many did, of one worker
+MESSAGES_NOT_RESTORED = "messages.not_restored"  # the broker did not answer; it is asked again
+QUARANTINE_OFF = "quarantine.off"  # celery or kombu are not as expected; all is as without the kit
 ALERT_DROPPED = "alert.dropped"  # an alert could not be kept for delivery
 TELEMETRY_ERROR = "telemetry.error"  # an error of the kit itself, kept from the host
 
@@ -103,6 +107,7 @@ DURATION = "duration"  # seconds it ran
 WAIT = "wait"  # seconds from its publishing to its start
 ERROR_TYPE_FIELD = "error_type"  # class of the exception
 ERROR = "error"  # its text
+QUARANTINE = "quarantine"  # the id under which its message is kept
 
 # ## Label values
 

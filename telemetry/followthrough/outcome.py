@@ -73,7 +73,11 @@ TELLING: dict[Kind, Telling] = {
         "The worker knows no task of its name.", "task.unregistered", "NotRegistered"
     ),
     "undecodable": _bad("Its message could not be read.", "task.undecodable", "DecodeError"),
-    "quarantined": _bad("It took its process down too often.", "task.quarantined", "Quarantined"),
+    "quarantined": _bad(
+        "Its message was put aside: unreadable, or it took its process down too often.",
+        "task.quarantined",
+        "Quarantined",
+    ),
     "publish_failed": _bad("The broker did not take it.", "task.publish_failed"),
     "not_stored": _bad(
         "It succeeded; its result or what follows could not be kept.", "task.not_stored"

@@ -107,7 +107,7 @@ class Restorer:
                 self._settle(found, restore)
             except restore.FAILURES as error:
                 self._next_try = time.monotonic() + PAUSE
-                log.warning("messages.not_restored", error=str(error), held=len(found.entries))
+                log.warning(names.MESSAGES_NOT_RESTORED, error=str(error), held=len(found.entries))
                 if time.time() - path.stat().st_mtime < LONGEST:
                     return
         path.unlink(missing_ok=True)
@@ -123,9 +123,11 @@ class Restorer:
             queues[entry.queue] += 1
             metrics.count_restored(entry.queue)
             if queues.total() <= LINES:
-                log.info("task.restored", task=entry.task, task_id=entry.task_id, **_where(entry))
+                log.info(
+                    names.TASK_RESTORED, task=entry.task, task_id=entry.task_id, **_where(entry)
+                )
         if queues:
-            log.warning("messages.restored", worker_pid=found.pid, queues=dict(queues))
+            log.warning(names.MESSAGES_RESTORED, worker_pid=found.pid, queues=dict(queues))
 
     def _keep(self, broker: dict[str, Any], entry: Entry, message: bytes) -> bool:
         item = quarantine.new(

@@ -74,7 +74,7 @@ def put(message: Any, error: BaseException, app: Any) -> None:
         # Nobody can say whether it was critical.
         critical=True,
         label=name if name in app.tasks else names.UNKNOWN_TASK,
-        **({"quarantine": item.id} if item else {}),
+        **({names.QUARANTINE: item.id} if item else {}),
     )
 
 

@@ -16,6 +16,7 @@ from wrapt import wrap_function_wrapper
 
 from .. import metrics, setup, tracing
 from ..guard import guarded
+from ..recorder import held
 from ..recorder.held import Entry, Table
 from . import aside, critical, unreadable
 
@@ -134,7 +135,9 @@ def _table(state_dir: Path, channel: Any) -> Table:
         "options": _plain(client.transport_options),
         "service": setup.service(),
     }
-    return Table(state_dir, broker)
+    table = Table(state_dir, broker)
+    held.prune(state_dir)
+    return table
 
 
 def _plain(value: Any) -> Any:

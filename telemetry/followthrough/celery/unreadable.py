@@ -20,6 +20,7 @@ from kombu.exceptions import DecodeError
 from opentelemetry.instrumentation.utils import unwrap
 from wrapt import wrap_function_wrapper
 
+from .. import names
 from ..guard import guarded
 from . import aside, envelope
 
@@ -67,7 +68,7 @@ def connect() -> None:
     if is_on():
         return
     if wrong := [*_strange_consumer(), *_strange_redis()]:
-        logger.warning("quarantine.off", reason="celery or kombu differ", parts=wrong)
+        logger.warning(names.QUARANTINE_OFF, reason="celery or kombu differ", parts=wrong)
         return
     _wrap_consumer()
     _wrap_redis()

@@ -12,6 +12,7 @@ import mmap
 import os
 import secrets
 import struct
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ HEAD = 16384
 SIZE = 384  # bytes for an entry
 FIRST = 256  # entries to begin with; doubled as needed
 MOST = 65536
+# Seconds after which a dead worker's table says nothing new: the visibility timeout has passed.
+LONGEST = 7 * 86400.0
 SUFFIX = ".held"
 # The magic, the owner's pid, and the length of what is said of the broker.
 _START = struct.Struct("<8sII")
@@ -172,6 +175,15 @@ def _texts(entry: Entry) -> list[bytes] | None:
 def _bytes(text: str) -> bytes:
     # JSON may name half of a surrogate pair.
     return text.encode(errors="replace")
+
+
+def prune(state_dir: Path) -> None:
+    """Remove the tables of workers long dead, where no agent has looked at them."""
+    oldest = time.time() - LONGEST
+    for path in folder(state_dir).iterdir():
+        if path.stat().st_mtime < oldest and (fd := take(path)) is not None:
+            path.unlink(missing_ok=True)
+            os.close(fd)
 
 
 def take(path: Path) -> int | None:

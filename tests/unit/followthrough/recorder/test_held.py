@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,19 @@ def test_only_its_owner_reads_it_and_nobody_takes_it_while_the_owner_lives(
     assert found is not None
     assert [each.tag for each in found.entries] == ["a"]
     os.close(fd)
+
+
+def test_tables_long_dead_are_removed_and_the_others_kept(tmp_path: Path) -> None:
+    table = Table(tmp_path, BROKER)
+    ages = {"old.held": 8, "older.claimed": 9, "young.held": 1}
+    for name, days in ages.items():
+        path = held.folder(tmp_path) / name
+        path.touch()
+        os.utime(path, (time.time() - days * 86400,) * 2)
+    held.prune(tmp_path)
+    left = {path.name for path in held.folder(tmp_path).iterdir()}
+    assert left == {"young.held", table.path.name}
+    table.close()
 
 
 @given(st.binary(max_size=500), st.booleans())
