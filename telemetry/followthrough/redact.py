@@ -159,7 +159,8 @@ _NAMES = [
     "card",
     "sig",
     "ssn",
-    "connection",
+    "nstring",
+    "n_string",
     "mnemonic",
     "seed",
     "jwt",
@@ -375,7 +376,7 @@ def _fields(values: Mapping[Any, Any], depth: int, budget: Iterator[int]) -> dic
 
 
 def _value(of: int, value: Any, depth: int, budget: Iterator[int]) -> Any:
-    if value is None or value is True or value is False:
+    if value is None or value is True or value is False or value == "":
         return value
     if of == STRONG:
         return MASK

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry.trace import DEFAULT_TRACE_STATE as _NO_STATE
 from opentelemetry.trace import SpanKind
 
-from .. import names
+from .. import names, redact
 from . import wire
 
 if TYPE_CHECKING:
@@ -118,7 +118,9 @@ def ended(body: bytes, end: int, outcome: Outcome, reason: str = "") -> bytes:
         found[reason] = outcome.message
     status = b""
     if outcome.is_error:
-        status = wire.message(b"\x7a", _optional(b"\x12", outcome.message) + b"\x18\x02")
+        status = wire.message(
+            b"\x7a", _optional(b"\x12", redact.text(outcome.message)) + b"\x18\x02"
+        )
     return body + _TIME.pack(b"\x41", end) + wire.attributes(b"\x4a", found) + status
 
 
@@ -211,5 +213,6 @@ def _dropped(part: Any) -> int:
 
 def _status(status: Status) -> bytes:
     code = status.status_code.value
-    body = _optional(b"\x12", status.description) + (bytes((0x18, code)) if code else b"")
+    text = redact.text(status.description) if status.description else None
+    body = _optional(b"\x12", text) + (bytes((0x18, code)) if code else b"")
     return wire.message(b"\x7a", body)

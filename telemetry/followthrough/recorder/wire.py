@@ -6,6 +6,8 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .. import redact
+
 _DOUBLE = struct.Struct("<d")
 _MOST_KEPT = 2048
 _ONE_BYTE = 0x80  # lengths below take one byte
@@ -65,7 +67,7 @@ class _Pairs(dict[tuple[str, str], bytes]):
     """The content of KeyValue messages, for values that are text, with their length."""
 
     def __missing__(self, pair: tuple[str, str]) -> bytes:
-        encoded = message(b"", _keys[pair[0]] + _value(pair[1]))
+        encoded = message(b"", _keys[pair[0]] + _value(redact.value_of(*pair)))
         if len(encoded) < _ONE_BYTE:
             _keep(self, pair, encoded)
         return encoded
@@ -83,16 +85,24 @@ _pairs = _Pairs()
 
 
 def attributes(tag: bytes, pairs: Mapping[str, Any]) -> bytes:
-    """A field of a KeyValue for each attribute."""
+    """A field of a KeyValue for each attribute, its secrets masked."""
     parts: list[bytes] = []
     for pair in pairs.items():
         if type(pair[1]) is str:
             parts += (tag, _pairs[pair])
         else:
-            name, field = _keys[pair[0]], _value(pair[1])
+            name, field = _keys[pair[0]], _value(_redacted(*pair))
             size = len(name) + len(field)
             parts += (tag, _SMALL[size] if size < _MOST_SMALL else _varint(size), name, field)
     return b"".join(parts)
+
+
+def _redacted(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _redacted(str(key), each) for key, each in value.items()}
+    if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+        return redact.value_of(name, value)
+    return redact.value_of(name, value) if isinstance(value, str) else value
 
 
 def _value(value: Any) -> bytes:
