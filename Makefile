@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # Tests mostly wait for processes, so there are more of them at a time than cores.
 PYTEST := $(BIN)/python -m pytest
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Programs start often, in tests by the hundred: each would compile its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run demo test test-unit test-stack test-browser test-upstream test-wheel lint format lock bench bench-peers bench-outcomes clean
