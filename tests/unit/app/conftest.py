@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from werkzeug.routing import Rule
 
 from app import create_app, db, settings
 from tests.support.parts import MailServer
@@ -14,6 +15,22 @@ from tests.support.parts import MailServer
 def mail_server():
     with MailServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _routes_compiled_once():
+    """Each app has the same routes: to compile them anew would take longer than most tests do."""
+    compiled, real = {}, Rule._compile_builder
+
+    def compile_builder(rule, append_unknown=True):
+        key = rule.rule, str(rule.defaults), append_unknown
+        if key not in compiled:
+            compiled[key] = real(rule, append_unknown)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", compile_builder)
+        yield
 
 
 @pytest.fixture(scope="session")
