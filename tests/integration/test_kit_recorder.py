@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from tests.integration.test_kit_worker import Worker, start
 from tests.support import (
@@ -121,7 +122,8 @@ def test_ten_tasks_are_ten_spans_however_their_process_ends(
             for pid in Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split():
                 os.kill(int(pid), signal.SIGKILL)
         elif how == "agent":
-            os.kill(agent_pid(state), signal.SIGKILL)
+            os.kill(wait_for(lambda: agent_pid(state), "the agent"), signal.SIGKILL)
+            # Whoever records next starts another.
             worker.end(worker.send("kit.ignore"))
         wait_for(lambda: len(spans.named(TASK)) >= 10, "ten spans", 30)
         assert len(spans.named(TASK)) == 10
@@ -245,6 +247,8 @@ def test_a_task_whose_whole_worker_is_killed_has_a_span(tmp_path: Path, broker: 
         worker.end(worker.send("kit.add", 1, 1))
         task_id = worker.send("kit.wait")
         wait_for(lambda: _under_way(state, b"process kit.wait"), "the task runs")
+        # One that was not yet acknowledged would be given back.
+        wait_for(lambda: not Redis.from_url(broker).hlen("unacked"), "it is acknowledged")
         os.killpg(program.pid, signal.SIGKILL)
         assert lost(spans, "process kit.wait")["type"] == "ProcessLost"
         (line,) = wait_for(lambda: _told(state, "task_id", task_id), "the agent tells it")

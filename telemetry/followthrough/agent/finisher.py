@@ -71,7 +71,10 @@ class Finisher:
             if found.cause is None and time.time_ns() < found.until:
                 return
             for number, begun in found.records.items():
-                self._end(begun, found)
+                try:
+                    self._end(begun, found)
+                except Exception as error:  # noqa: BLE001  the others are to be told all the same
+                    log.warning("span.not_finished", error=repr(error))
                 # An agent that is killed in between tells this one again, and no other.
                 left.told(path, number)
         path.unlink(missing_ok=True)

@@ -39,6 +39,7 @@ SERVICE = "followthrough-agent"
 WRONG = 2
 PRUNE_SECONDS = 60.0
 STOP_SECONDS = 1.0
+AGAIN_SECONDS = 5.0
 
 
 def run(settings: Settings, *, until_idle: bool = False) -> int:
@@ -169,10 +170,22 @@ def _running(
     stop: threading.Event,
     seconds: float = STOP_SECONDS,
 ) -> Iterator[None]:
-    thread = threading.Thread(target=target, args=(stop,), name=name, daemon=True)
+    thread = threading.Thread(target=_kept_up, args=(name, target, stop), name=name, daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join(seconds)
+
+
+def _kept_up(name: str, target: Callable[[threading.Event], object], stop: threading.Event) -> None:
+    """Run a part of the agent, again after an error: none of them ends for good."""
+    while not stop.is_set():
+        try:
+            target(stop)
+        except Exception as error:
+            log.exception("agent.part_failed", part=name, error_type=type(error).__name__)
+            stop.wait(AGAIN_SECONDS)
+        else:
+            return
