@@ -34,9 +34,8 @@ DropReason = Literal["full", "unwritable"]
 
 def observe_request(method: str, route: str, outcome: RequestOutcome, seconds: float) -> None:
     """Count one HTTP request; `route` is the template, empty where none matched."""
-    status = str(outcome.status or "")
-    kind = labels.error_type(route, outcome.error_type)
-    catalogue.request_duration.labels(labels.method(method), route, status, kind).observe(seconds)
+    series = _request(method, route, outcome.status, outcome.error_type)
+    store.current.add_all(series.plus(seconds))
 
 
 def count_published(task: str, queue: str) -> None:
@@ -53,6 +52,12 @@ def observe_task(task: str, outcome: Outcome, seconds: float | None) -> None:
 
 
 # To look a series up by its labels costs as much as to add to it.
+@functools.lru_cache(MOST_SERIES)
+def _request(method: str, route: str, status: int, error_type: str) -> Any:
+    kind = labels.error_type(route, error_type)
+    return catalogue.request_duration.labels(labels.method(method), route, str(status or ""), kind)
+
+
 @functools.lru_cache(MOST_SERIES)
 def _results(task: str, kind: str, error_type: str) -> Any:
     name = labels.task(task)
