@@ -69,6 +69,7 @@ bench: bench-peers ## Measure all that the docs quote: cost beside other kits, s
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.bulkmail
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.kills
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.pickup
+	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.mainprocess
 
 # The peers' packages stay out of the project's own environment and lock files.
 PEERS := var/bench-peers
