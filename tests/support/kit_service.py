@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import resource
 import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import structlog
 from celery import Celery
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from flask import Flask
@@ -37,6 +40,15 @@ never = threading.Event()
 @celery.task(name="kit.add")
 def add(a: int, b: int) -> int:
     return a + b
+
+
+@celery.task(name="kit.talk")
+def talk() -> None:
+    print("printed")  # noqa: T201
+    print("to stderr", file=sys.stderr)  # noqa: T201
+    warnings.warn("careful\nnow", stacklevel=1)
+    logging.getLogger("shop").warning("logged\n%s", "password=hunter2")
+    structlog.get_logger("shop").warning("structured", order=7)
 
 
 @celery.task(name="kit.fail", critical=True)

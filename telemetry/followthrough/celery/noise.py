@@ -1,4 +1,4 @@
-"""Celery's own lines about what we tell already: kept out, so each end is one line."""
+"""What Celery writes itself: ends that we tell are kept out, all else has the form of our lines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import logging
 from typing import Any
 
 from celery.app import trace
+
+from ..logs import chain, output
 
 _ENDS = frozenset({"ignored", "rejected", "raised expected", "raised unexpected"})
 _REVOKED = "Discarding revoked task: %s[%s]"
@@ -43,6 +45,22 @@ def unsilence() -> None:
 def _info(fmt: str, context: dict[str, Any]) -> None:
     if fmt not in (trace.LOG_SUCCESS, trace.LOG_RETRY):
         _Stock.info(fmt, context)
+
+
+def on_setup_logging(logfile: str | None = None, **_: Any) -> None:
+    """Keep the log chain as it is: Celery replaces it where nobody listens to this signal.
+
+    `--logfile` gets our lines; the level is FOLLOWTHROUGH_LOG_LEVEL, whatever `--loglevel` says.
+    """
+    output.to_file(logfile)
+
+
+def on_worker(instance: Any, **_: Any) -> None:
+    """Log what tasks print, as Celery does where nobody hears the signal; no banner in JSON."""
+    instance.quiet = instance.quiet or chain.is_json()
+    if instance.redirect_stdouts:
+        output.keep_stdout()
+        instance.app.log.redirect_stdouts(instance.redirect_stdouts_level)
 
 
 def mark(exception: BaseException) -> None:

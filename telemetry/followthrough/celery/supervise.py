@@ -60,7 +60,8 @@ def connect() -> None:
     connect_signal(signals.worker_shutdown, on_shutdown)
     connect_signal(signals.worker_process_init, on_child_start)
     connect_signal(signals.worker_process_shutdown, on_child_exit)
-    connect_signal(signals.setup_logging, on_setup_logging)
+    connect_signal(signals.setup_logging, noise.on_setup_logging)
+    connect_signal(signals.celeryd_after_setup, noise.on_worker)
 
 
 def disconnect() -> None:
@@ -202,10 +203,6 @@ def on_child_start(**_: Any) -> None:
 def on_child_exit(**_: Any) -> None:
     # The pool ends its children by os._exit: nothing that waits for the end of Python runs there.
     tracing.finish(CHILD_EXIT_SECONDS)
-
-
-def on_setup_logging(**_: Any) -> None:
-    """Keep the log chain as it is: Celery replaces it where nobody listens to this signal."""
 
 
 def _tell_of(request: Any, said: str | None, cause: Any) -> None:

@@ -41,6 +41,11 @@ def use(service: str, *, json: bool) -> None:
     _Current.people = None if json else console.renderer()
 
 
+def is_json() -> bool:
+    """Whether lines are JSON."""
+    return _Current.people is None
+
+
 class Named:
     """Where structlog's loggers of one name end; their level is the standard logger's."""
 
