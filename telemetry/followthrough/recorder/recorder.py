@@ -124,10 +124,11 @@ class Recorder:
         for ring, writer in writers.items():
             remaining = writer.retire()
             self._lost[ring]["removed"] += 0 if whole[ring] else remaining
-        if writers:
-            logger.warning("spans begin anew: files in %s were removed", self._state_dir)
         self._writers, self._table = {}, None
         slots.held.let_go(places)
+        # Last: the line may itself be recorded.
+        if writers:
+            logger.warning("spans begin anew: files in %s were removed", self._state_dir)
 
     def _try_to_open(self, ring: str, now: float) -> None:
         try:

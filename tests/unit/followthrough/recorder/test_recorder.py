@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ import pytest
 from followthrough import slots
 from followthrough.recorder import account, left, writer
 from followthrough.recorder.inflight import Entry
-from followthrough.recorder.places import EVENTS, SPANS
+from followthrough.recorder.places import EVENTS, LOGS, SPANS
+from followthrough.recorder.record import LOG
 from followthrough.recorder.recorder import Recorder
 from followthrough.recorder.writer import Pending
 
@@ -69,3 +72,24 @@ def test_a_slot_taken_for_something_else_gives_what_was_left_there_to_the_agent(
     assert held.number(tmp_path / "slots") == 0
     assert len(list((tmp_path / "rings").glob("0.*.left"))) == 1
     held.release()
+
+
+def test_what_it_tells_of_itself_may_be_recorded_too(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, 1 << 16)
+
+    class Recording(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            recorder.put(Pending(LOG + record.getMessage().encode() + bytes(40)))
+
+    told, handler = logging.getLogger("followthrough.recorder.recorder"), Recording()
+    told.addHandler(handler)
+    try:
+        recorder.put(Pending(LOG + bytes(40)))
+        shutil.rmtree(tmp_path)
+        recorder._next_look = 0.0
+        recorder.put(Pending(RECORD))
+    finally:
+        told.removeHandler(handler)
+    assert account.totals(tmp_path, SPANS).held == 1
+    assert account.totals(tmp_path, LOGS).held == 1
+    assert b"files in" in (tmp_path / "rings" / "0.logs").read_bytes()
