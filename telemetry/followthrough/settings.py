@@ -85,6 +85,11 @@ class Settings:
     traces_exporters: tuple[typing.Literal["otlp", "console", "none"], ...] = setting(
         "OTEL_TRACES_EXPORTER", ("otlp",), "Where spans go: otlp, console, both, or none."
     )
+    logs_exporters: tuple[typing.Literal["otlp", "console", "none"], ...] = setting(
+        "OTEL_LOGS_EXPORTER",
+        ("console",),
+        "Where log lines go: stdout has them always (console, none); otlp: the collector too.",
+    )
     otlp_protocol: str = setting(
         "OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOL, "OTLP's protocol: http/protobuf, the only one."
     )
@@ -255,6 +260,11 @@ class Settings:
         if "none" in self.traces_exporters and set(self.traces_exporters) != {"none"}:
             problems.append(
                 "OTEL_TRACES_EXPORTER: names none and another; drop none, or all but none"
+            )
+        if "otlp" in self.logs_exporters and self.logs_endpoint is None:
+            problems.append(
+                "OTEL_LOGS_EXPORTER: otlp, but there is no collector that takes log records; set "
+                "OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_LOGS_ENDPOINT, or drop otlp"
             )
         if self.bsp_schedule_delay < 1:
             problems.append("OTEL_BSP_SCHEDULE_DELAY: 0 is too short; give at least 1 millisecond")

@@ -7,6 +7,7 @@ from importlib import metadata
 
 from . import guard, logs, metrics, slots, tracing
 from .alerts import keep
+from .logs import records
 from .recorder import left
 from .settings import Settings, load
 
@@ -37,6 +38,7 @@ def _apply(service: str, settings: Settings) -> None:
     metrics.use(settings.state_dir)
     keep.use(settings.state_dir, service, tracing.keep_event)
     tracing.configure(service, settings)
+    records.use(tracing.log_recorder(service, settings))
 
 
 @functools.cache
@@ -55,5 +57,6 @@ def service() -> str:
 
 def forget() -> None:
     """Forget the settings, so that the next `configure` reads them anew; for tests."""
+    records.use(None)
     _Current.settings = None
     _Current.service = DEFAULT_SERVICE

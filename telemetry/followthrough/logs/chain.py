@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from .. import guard, redact
-from . import console, exceptions, output
+from . import console, exceptions, output, records
 from .context import Event, add_context
 
 LEVELS = {
@@ -55,6 +55,7 @@ class Named:
 
     def log(self, line: bytes, level: int, fields: Mapping[str, Any]) -> None:
         output.write(line)
+        records.record(self.name, fields["level"], fields)
         root = self.standard.root
         if len(root.handlers) > 1:
             _mirror(self.name, level, fields, root.handlers)

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from .. import redact
-from . import chain, output
+from . import chain, output, records
 
 QUIET_FOR = 60.0
 # Own handlers would write each line twice, past our chain.
@@ -78,8 +78,9 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record as a line."""
-        line, _ = chain.made(record.name, level(record.levelno), fields(record))
+        line, told = chain.made(record.name, level(record.levelno), fields(record))
         output.write(line)
+        records.record(record.name, told["level"], told)
 
 
 def level(number: int) -> str:

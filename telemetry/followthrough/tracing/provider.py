@@ -19,6 +19,7 @@ from opentelemetry.instrumentation.propagators import (
 from .. import recorder
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import SpanProcessor
 
     from ..outcome import Outcome
@@ -101,18 +102,23 @@ def _shared(settings: Settings) -> Recorder:
 def log_recorder(service: str, settings: Settings) -> LogRecorder | None:
     """What records log lines for the agent to send, of the resource that the spans have.
 
-    None where processes can't share files, which is logged.
+    What others emit by OpenTelemetry's API goes the same way. None where a setting doesn't want
+    it, or processes can't share files, which is logged.
     """
-    from ..recorder.logs import LogRecorder  # noqa: PLC0415
-    from .sdk import resource  # noqa: PLC0415
-
+    if settings.sdk_disabled or "otlp" not in settings.logs_exporters:
+        return None
     if _Current.recorder is None and not _can_record(settings, "log records are not sent"):
         return None
+    from ..recorder.logs import LogRecorder  # noqa: PLC0415
+    from .sdk import provide_logger, resource  # noqa: PLC0415
+
     own = functools.cache(lambda: resource(service))
-    return LogRecorder(
-        _shared(settings),
-        lambda: getattr(trace.get_tracer_provider(), "resource", None) or own(),
-    )
+
+    def current() -> Resource:
+        return getattr(trace.get_tracer_provider(), "resource", None) or own()
+
+    provide_logger(_shared(settings), current())
+    return LogRecorder(_shared(settings), current)
 
 
 def _batch(settings: Settings) -> SpanProcessor:

@@ -140,26 +140,66 @@ logging.getLogger("followthrough.tracing.provider").addHandler(handler)
 
 
 LOGS = """
-import json, followthrough
-from followthrough import tracing
+import json, logging, followthrough, structlog
 settings = followthrough.configure("x")
-lines = tracing.log_recorder("x", settings)
-if lines is not None:
-    lines.log("shop", "info", "hello")
-from followthrough.recorder.places import folder
-found = b"".join(path.read_bytes() for path in folder(settings.state_dir).glob("*"))
-print(json.dumps([lines is not None, b"hello" in found, b"service.instance.id" in found]))
+from opentelemetry import _logs, trace
+with trace.get_tracer("t").start_as_current_span("s"):
+    structlog.get_logger("shop").info("first", number=3)
+logging.getLogger("shop").error("second")
+_logs.get_logger("shop").emit(body="third")
+from followthrough.recorder import request, ring
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+told = []
+for path in (settings.state_dir / "rings").glob("*.logs"):
+    with path.open("rb") as file:
+        records = ring.read(file.fileno(), 1 << 20).payloads
+    for of in ExportLogsServiceRequest.FromString(request.logs(records)).resource_logs:
+        service = [a.value.string_value for a in of.resource.attributes if a.key == "service.name"]
+        told += [
+            [service, scope.scope.name, line.severity_text, line.body.string_value,
+             len(line.span_id), sorted(a.key for a in line.attributes)]
+            for scope in of.scope_logs for line in scope.log_records
+        ]
+print(json.dumps(sorted(told, key=lambda line: line[3])))
 """
+COLLECTOR = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+    "OTEL_LOGS_EXPORTER": "otlp",
+    "FOLLOWTHROUGH_START_AGENT": "false",
+}
 
 
 @pytest.mark.parametrize("exporter", ["otlp", "none"])
-def test_log_records_go_the_way_of_spans(tmp_path: Path, exporter: str) -> None:
-    assert run(LOGS, tmp_path, OTEL_TRACES_EXPORTER=exporter) == [True, True, True]
+def test_log_lines_go_the_way_of_spans_where_that_is_set(tmp_path: Path, exporter: str) -> None:
+    assert run(LOGS, tmp_path, **COLLECTOR, OTEL_TRACES_EXPORTER=exporter) == [
+        [["x"], "shop", "INFO", "first", 8, ["number"]],
+        [["x"], "shop", "ERROR", "second", 0, []],
+        [["x"], "shop", "", "third", 0, []],
+    ]
+    assert len(list((tmp_path / "rings").glob("*.spans"))) == (exporter == "otlp")
+
+
+def test_log_lines_stay_on_stdout_unless_a_setting_says_more(tmp_path: Path) -> None:
+    assert run(LOGS, tmp_path) == []
+    assert run(LOGS, tmp_path, **COLLECTOR, OTEL_SDK_DISABLED="true") == []
 
 
 def test_where_files_cannot_be_shared_no_log_records_are_sent(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert run(LOGS, tmp_path / "file" / "state")[0] is False
+    env = {**COLLECTOR, "OTEL_TRACES_EXPORTER": "none"}
+    assert run(LOGS, tmp_path / "file" / "state", **env) == []
+
+
+def test_log_records_that_nobody_would_take_are_refused(tmp_path: Path) -> None:
+    code = """
+import json, followthrough
+try:
+    followthrough.configure("x")
+except followthrough.settings.SettingsError as error:
+    print(json.dumps(str(error)))
+"""
+    told = run(code, tmp_path, OTEL_LOGS_EXPORTER="otlp")
+    assert told.startswith("OTEL_LOGS_EXPORTER: otlp, but there is no collector")
 
 
 PROVIDER = """
