@@ -43,9 +43,14 @@ def told(tmp_path: Path) -> Iterator[Captured]:
         yield captured
 
 
-def begun(name: str, kind: SpanKind, attributes: dict[str, str | int | bool]) -> bytes:
+def begun(
+    name: str,
+    kind: SpanKind,
+    attributes: dict[str, str | int | bool],
+    what: bytes = record.SPAN,
+) -> bytes:
     span = PROVIDER.get_tracer("x").start_span(name, kind=kind, attributes=attributes)
-    prefix = record.prefix(encode.resource(PROVIDER.resource), encode.scope(None))
+    prefix = record.prefix(encode.resource(PROVIDER.resource), encode.scope(None), what)
     return record.whole(prefix, encode.span(span))  # type: ignore[arg-type]
 
 
@@ -97,6 +102,24 @@ def test_a_request_is_one_line_and_one_count(told: Captured, tmp_path: Path) -> 
     assert (line["outcome"], line["status"]) == ("lost", None)
     count = "http_server_request_duration_seconds_count"
     assert told.metric(count, http_route="/pay/<id>", http_response_status_code="") == 1
+
+
+def test_an_unsampled_task_is_told_without_a_span(told: Captured, tmp_path: Path) -> None:
+    die_with(tmp_path, begun("process pay", SpanKind.CONSUMER, TASK, record.UNSAMPLED))
+    Finisher(tmp_path, 1 << 16).look()
+    sink = Sink()
+    Shipper(tmp_path, sink, 1).ship()
+    assert sink.sent == []
+    assert len(told.events("task.lost")) == 1
+    assert told.metric("celery_task_results_total", task="pay", outcome="lost") == 1
+    assert len(spool.pending(tmp_path)) == 1
+
+
+def test_what_cannot_be_read_holds_up_nothing_else(told: Captured, tmp_path: Path) -> None:
+    die_with(tmp_path, b"T" + bytes(20), begun("process pay", SpanKind.CONSUMER, TASK))
+    Finisher(tmp_path, 1 << 16).look()
+    assert len(told.events("task.lost")) == 1
+    assert list((tmp_path / "rings").glob("*.left")) == []
 
 
 def test_another_span_is_its_span_alone(told: Captured, tmp_path: Path) -> None:
