@@ -17,7 +17,7 @@ def test_all_goes_as_expected_and_nothing_but_lines_is_written(tmp_path):
     """Most of the time is the 30 s after which the payment whose answer got lost is tried again."""
     with running_service(tmp_path / "state") as (service, _):
         demo = service.manage("demo")
-        code = demo.wait(50)
+        code = demo.wait(80)
         output = demo.output()
         assert code == 0, output
         assert "45 of 45 went as expected" in output
