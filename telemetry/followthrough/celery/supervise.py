@@ -19,7 +19,7 @@ from ..tracing import ids
 from . import aside, critical, noise, unrun
 from .broker import system
 from .carrier import parse, trace_ids
-from .execute import is_running
+from .execute import in_pool_process, is_running
 from .poison import Poisoned, poisoned
 from .signals import connect as connect_signal
 from .timing import RECEIVED
@@ -197,7 +197,9 @@ def on_shutdown(**_: Any) -> None:
 
 
 def on_child_start(**_: Any) -> None:
-    tracing.is_watched(LOST_SECONDS)
+    # The solo pool says it in the main process, over which nobody watches.
+    if in_pool_process():
+        tracing.is_watched(LOST_SECONDS)
 
 
 def on_child_exit(**_: Any) -> None:

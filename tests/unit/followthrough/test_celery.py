@@ -19,7 +19,7 @@ from opentelemetry import trace
 
 import followthrough
 from followthrough.alerts import keep, spool
-from followthrough.celery import execute, publish
+from followthrough.celery import execute, publish, supervise
 from followthrough.testing import Captured, capture
 
 TRACEPARENT = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
@@ -297,3 +297,15 @@ def test_a_task_works_when_telemetry_does_not(
 def test_the_worker_keeps_the_log_chain(told: Captured, celery: Celery) -> None:
     """Celery puts its own handlers on the root logger, unless its signal has a listener."""
     assert celery.log.setup_logging_subsystem() is None or signals.setup_logging.receivers
+
+
+@pytest.mark.parametrize("in_pool", [True, False])
+def test_only_a_pools_process_is_watched_over(
+    monkeypatch: pytest.MonkeyPatch, in_pool: bool
+) -> None:
+    """The solo pool sends the signal too, in the main process: nobody notes why that one died."""
+    watched: list[float] = []
+    monkeypatch.setattr(supervise.tracing, "is_watched", watched.append)
+    monkeypatch.setattr(supervise, "in_pool_process", lambda: in_pool)
+    supervise.on_child_start()
+    assert bool(watched) == in_pool
