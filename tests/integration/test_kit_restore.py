@@ -148,6 +148,20 @@ def test_a_task_whose_whole_worker_is_killed_each_time_is_put_aside(
     assert (item.task_id, item.queue, item.reason) == (sent[0], "celery", "poison")
 
 
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_what_ran_in_a_killed_main_process_is_lost_and_back(
+    tmp_path: Path, broker: str, client: redis.Redis, pool: str
+) -> None:
+    with worker(tmp_path, broker, "-P", pool) as first:
+        task_id = first.send("kit.wait_late")
+        wait_for(lambda: running(first, task_id), "it runs", LOSING)
+        kill(first)
+        wait_for(lambda: waiting(client) == [task_id], "it is back", WITHIN)
+        wait_for(lambda: agent_lines(first, "task.lost"), "it is told", LOSING)
+        assert [line["task_id"] for line in agent_lines(first, "task.lost")] == [task_id]
+        assert agent_lines(first, "task.requeued") == []
+
+
 def test_a_worker_that_stops_in_order_leaves_nothing(
     tmp_path: Path, broker: str, client: redis.Redis
 ) -> None:

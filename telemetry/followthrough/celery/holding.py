@@ -19,6 +19,7 @@ from ..guard import guarded
 from ..recorder import held
 from ..recorder.held import Entry, Table
 from . import aside, critical, unreadable
+from .current import current
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +64,9 @@ def close() -> None:
 def runs(request: Any) -> None:
     """Note that a process has begun to run a task."""
     if _State.table is not None:
-        _State.table.runs(request.message.delivery_tag, request.worker_pid or 0)
+        # Pools of greenlets give something else for a pid.
+        pid = request.worker_pid if current.pool == "prefork" else os.getpid()
+        _State.table.runs(request.message.delivery_tag, pid or 0)
 
 
 def stopped(request: Any) -> None:
