@@ -47,6 +47,7 @@ MESSAGING_MESSAGE_ID = "messaging.message.id"  # the task's id
 # ## Tasks
 
 CELERY_TASK = "celery.task_name"  # the task's name
+PROCESS_LOST = "celery.process_lost"  # event: it had succeeded before its process was lost
 CELERY_OUTCOME = "celery.outcome"  # how the attempt ended, see outcomes.md
 CELERY_RETRIES = "celery.retries"  # retries before this attempt; absent in the first
 CELERY_RETRY_REASON = "celery.retry.reason"  # why the attempt is retried

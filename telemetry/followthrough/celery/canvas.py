@@ -24,6 +24,7 @@ from ..guard import guarded
 from ..outcome import Outcome, decide
 from ..tracing import ids
 from . import carrier, critical, process
+from .broker import system
 from .current import current
 from .publish import waited_for
 
@@ -142,11 +143,25 @@ def _abandoned(callback: Any, cause: Any) -> None:
     span = current.tracer.start_span(
         f"process {name}",
         kind=SpanKind.CONSUMER,
-        attributes={names.CELERY_TASK: name, names.MESSAGING_MESSAGE_ID: task_id},
+        attributes=_attributes(callback, name, task_id),
         links=links,
     )
     process.end(span, outcome)
     _tell(outcome, callback, task_id, span)
+
+
+def _attributes(signature: Any, name: str, task_id: str) -> dict[str, Any]:
+    """What is known of a task that was never sent."""
+    route = signature.app.amqp.router.route(dict(signature.options), name, (), {})
+    queue = getattr(route.get("queue"), "name", None) or route.get("routing_key")
+    return {
+        names.MESSAGING_SYSTEM: system(signature.app),
+        names.MESSAGING_DESTINATION: str(queue or ""),
+        names.MESSAGING_OPERATION_NAME: "process",
+        names.MESSAGING_OPERATION_TYPE: "process",
+        names.MESSAGING_MESSAGE_ID: task_id,
+        names.CELERY_TASK: name,
+    }
 
 
 def _call_task_errbacks(stock: Any) -> Any:

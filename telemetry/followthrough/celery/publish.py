@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
-from typing import Any, NamedTuple
+from typing import Any
 
 from celery import Celery, signals
 from opentelemetry import context, trace
@@ -43,16 +43,8 @@ class Sending:
         self.token: Token[Context] | None = None
 
 
-class Tick(NamedTuple):
-    """The entry of beat's schedule that is due, and the seconds since it was."""
-
-    entry: str
-    late: float
-
-
 _sending: ContextVar[Sending | None] = ContextVar("followthrough_sending", default=None)
-# Set by who knows more of the message that is about to be sent.
-tick: ContextVar[Tick | None] = ContextVar("followthrough_tick", default=None)
+# The header tasks of a chord whose body is about to be sent.
 waited_for: ContextVar[Sequence[SpanContext]] = ContextVar("followthrough_waited", default=())
 
 # How many messages each of the last parents has sent, by their span ids.
@@ -201,8 +193,6 @@ def _parent(lineage: Lineage) -> tuple[Context, list[Link]]:
     """The send span's context and links; after too many children of one parent, a new trace."""
     links = [Link(each) for each in lineage.links]
     here = context.get_current()
-    if tick.get() is not None:
-        return trace.set_span_in_context(trace.INVALID_SPAN, here), links
     parent = trace.get_current_span(here).get_span_context()
     if parent.is_valid and _count(parent.span_id) > current.fan_out:
         root = trace.set_span_in_context(trace.INVALID_SPAN, here)
@@ -236,8 +226,6 @@ def _attributes(
         found[names.CELERY_PRIORITY] = priority
     if isinstance(body, tuple) and (chord := attributes.chord(body[2].get("chord"))):
         found[names.CELERY_CHORD] = chord
-    if (due := tick.get()) is not None:
-        found |= {names.CELERY_SCHEDULE: due.entry, names.CELERY_SCHEDULE_LATE: due.late}
     return found
 
 

@@ -30,6 +30,8 @@ _Memory = type("MemoryError", (Exception,), {"__doc__": "A task's own, as Celery
 class Hooks:
     """Comes before a class of requests."""
 
+    has_gone_back = False
+
     def on_accepted(self: Any, pid: int, time_accepted: float) -> None:
         super().on_accepted(pid, time_accepted)  # type: ignore[misc]
         supervise.on_accepted(self)
@@ -64,8 +66,9 @@ class Hooks:
         with _speaking(self), _in_its_trace(self):
             info = exc_info if instead is None else _info(instead)
             result = super().on_failure(info, *args, **kwargs)  # type: ignore[misc]
-        if lost and instead is None and self.__dict__.get("has_gone_back"):
-            supervise.on_requeued(self, lost)
+        if lost and instead is None:
+            tell = supervise.on_requeued if self.has_gone_back else supervise.on_lost_at_last
+            tell(self, lost)
         return result
 
     def reject(self: Any, requeue: bool = False) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from celery import signals
+from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import unwrap
 from wrapt import wrap_function_wrapper
 
+from .. import names
 from ..guard import guarded
-from .publish import Tick, tick
+from .current import current
 from .signals import connect as connect_signal
 
 
@@ -38,15 +41,30 @@ def on_beat(**_: Any) -> None:
 
 
 def _apply_async(wrapped: Any, _scheduler: Any, args: Any, kwargs: Any) -> Any:
-    token = tick.set(_tick(args[0] if args else kwargs.get("entry")))
-    try:
+    entry = args[0] if args else kwargs.get("entry")
+    span = _span(entry)
+    if span is None:
         return wrapped(*args, **kwargs)
-    finally:
-        tick.reset(token)
+    # What it sends is a child of it; that a message can't be sent is told there.
+    with trace.use_span(span, end_on_exit=True, record_exception=False):
+        return wrapped(*args, **kwargs)
 
 
 @guarded("celery.beat_tick")
-def _tick(entry: Any) -> Tick:
+def _span(entry: Any) -> trace.Span | None:
+    """The root of a tick's trace."""
+    return current.tracer.start_span(
+        f"tick {entry.name}",
+        Context(),
+        attributes={
+            names.CELERY_SCHEDULE: str(entry.name),
+            names.CELERY_SCHEDULE_LATE: _late(entry),
+            names.CELERY_TASK: str(entry.task),
+        },
+    )
+
+
+def _late(entry: Any) -> float:
     # Seconds until it is due, negative once it was.
     remaining = entry.schedule.remaining_estimate(entry.last_run_at)
-    return Tick(str(entry.name), round(max(0.0, -remaining.total_seconds()), 6))
+    return round(max(0.0, -remaining.total_seconds()), 6)

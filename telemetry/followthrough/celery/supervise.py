@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -120,6 +121,17 @@ def on_lost(request: Any, error: BaseException) -> BaseException | None:
 def on_requeued(request: Any, error: BaseException) -> None:
     """A task was put back in its queue since its process is gone."""
     _tell_of(request, "REJECTED", Reject(error, requeue=True))
+
+
+@guarded("celery.task_lost_at_last")
+def on_lost_at_last(request: Any, error: BaseException) -> None:
+    """A task's process is gone, and Celery says nothing of it: the task had succeeded before.
+
+    If it could still say so itself, that is told already.
+    """
+    pid = request.worker_pid or 0
+    if not tracing.ends_what_is_left() or tracing.under_way(pid, request.id):
+        _tell_of(request, "SUCCESS", error)
 
 
 @guarded("celery.task_cancelled")
@@ -269,7 +281,11 @@ def _note_cause(request: Any, cause: Any, outcome: Outcome) -> float | None:
     error = getattr(cause, "reason", None) or getattr(cause, "exc", None) or cause
     pid = getattr(request, "worker_pid", None)
     ends = (Poisoned, Terminated, TimeLimitExceeded, WorkerLostError, WorkerShutdown)
-    return tracing.note_cause(pid, outcome) if pid and isinstance(error, ends) else None
+    if not pid or not isinstance(error, ends):
+        return None
+    # A success that its process did not outlive says so in an event of its span.
+    late = replace(outcome, message=str(error)) if outcome.kind == "success" else outcome
+    return tracing.note_cause(pid, late)
 
 
 def _queue(message: Any) -> str:

@@ -111,7 +111,7 @@ def ended(body: bytes, end: int, outcome: Outcome, reason: str = "") -> bytes:
     `reason` is the attribute that says why, where the status doesn't.
     Of a field that is written twice the last one holds, and what is repeated is added.
     """
-    found = {names.ERROR_TYPE: outcome.error_type}
+    found = {names.ERROR_TYPE: outcome.error_type} if outcome.error_type else {}
     if names.CELERY_TASK.encode() in body:
         found[names.CELERY_OUTCOME] = outcome.kind
     if reason:
@@ -121,7 +121,16 @@ def ended(body: bytes, end: int, outcome: Outcome, reason: str = "") -> bytes:
         status = wire.message(
             b"\x7a", _optional(b"\x12", redact.text(outcome.message)) + b"\x18\x02"
         )
+    if outcome.kind == "success":
+        status = _late(end, redact.text(outcome.message))
     return body + _TIME.pack(b"\x41", end) + wire.attributes(b"\x4a", found) + status
+
+
+def _late(at: int, message: str) -> bytes:
+    """The event of a task that had succeeded before its process was lost."""
+    event = _TIME.pack(b"\x09", at) + wire.text(b"\x12", names.PROCESS_LOST)
+    event += wire.attributes(b"\x1a", {names.EXCEPTION_MESSAGE: message})
+    return wire.message(b"\x5a", event)
 
 
 def log(

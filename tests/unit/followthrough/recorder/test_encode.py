@@ -237,3 +237,21 @@ def test_what_is_no_record_is_refused(data: bytes) -> None:
     except ValueError:
         return
     assert sum(map(len, parts)) + 9 == len(data)
+
+
+def test_a_task_that_succeeded_before_its_process_was_lost_says_so_in_an_event() -> None:
+    told = ReadableSpan(
+        "process pay",
+        SpanContext(1, 2, is_remote=False),
+        resource=Resource({}),
+        attributes={"celery.task_name": "pay"},
+        start_time=1,
+    )
+    ended = Span.FromString(
+        encode.ended(encode.begun(told).body, 7, Outcome("success", "", "signal 9"))
+    )
+    (event,) = ended.events
+    said = event.attributes[0].value.string_value
+    assert (event.name, said) == ("celery.process_lost", "signal 9")
+    assert ended.status.code == ProtoStatus.STATUS_CODE_UNSET
+    assert "error.type" not in {each.key for each in ended.attributes}
