@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -122,12 +123,30 @@ def _logs_and_metrics() -> dict[str, Part]:
     success, answered = decide("SUCCESS", None), decide_request(200)
     fields = {"method": "POST", "route": "/publish", "status": 200, "duration": 0.001234}
     ids = {"request_id": "0" * 16, "trace_id": "0" * 32, "span_id": "0" * 16}
+    line = functools.partial(logger.info, names.REQUEST_FINISHED, **fields, **ids)
     return {
-        "log line": lambda: logger.info(names.REQUEST_FINISHED, **fields, **ids),
+        "log line": line,
+        "log line, recorded as OTLP too": lambda: _recorded(line),
         "metric of a request": lambda: metrics.observe_request("POST", "/publish", answered, 0.001),
         "metric of a published task": lambda: metrics.count_published("bench.noop", "celery"),
         "metrics of a task": lambda: metrics.observe_task("bench.noop", success, 0.001),
     }
+
+
+@functools.cache
+def _log_recorder() -> Any:
+    from followthrough import settings, tracing  # noqa: PLC0415
+
+    env = {**os.environ, "OTEL_LOGS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}
+    return tracing.log_recorder("bench", settings.load(settings.Settings, env))
+
+
+def _recorded(line: Part) -> None:
+    from followthrough.logs import records  # noqa: PLC0415
+
+    records.use(_log_recorder())
+    line()
+    records.use(None)
 
 
 def _propagation() -> dict[str, Part]:

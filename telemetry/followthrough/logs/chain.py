@@ -115,6 +115,8 @@ def _made(fields: dict[str, Any], event: Event) -> tuple[bytes, dict[str, Any]]:
             fields["exception"] = exceptions.described(error)
         return _json(fields).encode() + b"\n", fields
     text = console.line(_Current.people, fields, error)
+    if error is not None:
+        fields["exception"] = exceptions.described(error)
     return text.encode(errors="replace") + b"\n", fields
 
 

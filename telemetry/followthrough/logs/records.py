@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .. import names
+
 if TYPE_CHECKING:
     from ..recorder.logs import LogRecorder
 
@@ -29,8 +31,23 @@ def record(name: str, level: str, fields: Mapping[str, Any]) -> None:
     left_out = _TOLD | {"trace_id"} if trace_id else _TOLD
     left_out = left_out | {"span_id"} if span_id else left_out
     attributes = {key: value for key, value in fields.items() if key not in left_out}
+    if isinstance(error := attributes.get("exception"), Mapping):
+        attributes = {**attributes, **_exception(error)}
+        del attributes["exception"]
     body = fields.get("event")
     _Current.recorder.log(name, level, body, attributes, trace_id=trace_id, span_id=span_id)
+
+
+def _exception(error: Mapping[str, Any]) -> dict[str, Any]:
+    """An exception of a line as the semantic conventions' attributes."""
+    frames = [
+        f'  File "{at["file"]}", line {at["line"]}, in {at["function"]}' for at in error["frames"]
+    ]
+    return {
+        names.EXCEPTION_TYPE: error["type"],
+        names.EXCEPTION_MESSAGE: error["message"],
+        names.EXCEPTION_STACKTRACE: "\n".join([*frames, f"{error['type']}: {error['message']}"]),
+    }
 
 
 def _id(value: Any, digits: int) -> int:

@@ -41,3 +41,14 @@ def test_what_is_no_id_stays_a_field(recorder: Recorder, value: Any) -> None:
 
 def test_without_a_recorder_nothing_is_recorded() -> None:
     records.record("x", "info", {"event": "a"})
+
+
+def test_an_exception_has_the_attributes_of_the_conventions(recorder: Recorder) -> None:
+    frame = {"file": "a.py", "line": 3, "function": "f"}
+    error = {"type": "ValueError", "message": "no", "frames": [frame]}
+    records.record("x", "error", {"event": "a", "exception": error})
+    assert recorder.told[0][3] == {
+        "exception.type": "ValueError",
+        "exception.message": "no",
+        "exception.stacktrace": '  File "a.py", line 3, in f\nValueError: no',
+    }
