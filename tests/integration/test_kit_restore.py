@@ -113,10 +113,13 @@ def test_what_a_killed_worker_held_is_back_in_its_queue(
 def test_what_was_acknowledged_or_taken_by_another_worker_stays_where_it_is(
     tmp_path: Path, broker: str, client: redis.Redis
 ) -> None:
-    with worker(tmp_path / "a", broker, "-c", "1") as first:
+    with worker(tmp_path / "a", broker) as first:
         early = first.send("kit.wait")
+        inspect = first.client.control.inspect(timeout=0.5)
+        wait_for(lambda: early in json.dumps(inspect.active() or {}), "it runs", LOSING)
+        wait_for(lambda: client.hlen("unacked") == 0, "it is acknowledged")
         held_id = first.send("kit.wait_late")
-        wait_for(lambda: client.hlen("unacked") == 1, "only the second is unacknowledged")
+        wait_for(lambda: running(first, held_id), "the second runs, unacknowledged", LOSING)
         (tag,) = client.hkeys("unacked")
         # As if the visibility timeout had passed, and another worker had taken it.
         client.zadd("unacked_index", {tag: time.time() + 60})
