@@ -167,7 +167,7 @@ def test_nothing_went_wrong_inside_telemetry(worker: Worker) -> None:
     assert "Signal handler" not in worker.program.output()
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo"])
+@pytest.mark.parametrize("pool", ["threads", "solo", "gevent"])
 def test_other_pools_tell_each_end_once(tmp_path: Path, pool: str) -> None:
     """There the worker's main process runs the tasks, and hears of their ends a second time."""
     with (
