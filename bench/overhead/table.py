@@ -61,7 +61,7 @@ def _counted(turns: Iterable[Turn]) -> list[str]:
 
 def budget(parts: dict[str, dict[str, float]]) -> str:
     """What each part of the kit costs alone."""
-    lines = ["", "Parts of the kit, each alone in a loop (us of wall time)"]
+    lines = ["", "Parts of the kit, each alone in a loop (us of CPU time)"]
     for name, each in parts.items():
         lines.append(f"  {name:<58}{each['median']:>8.1f} [{each['low']:.1f} {each['high']:.1f}]")
     return "\n".join(lines)
