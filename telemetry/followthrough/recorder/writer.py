@@ -96,7 +96,9 @@ class Writer:
             if not self._writing:
                 self._writing = True
                 try:
-                    self._write()
+                    while self._waiting:
+                        self._write(self._waiting[0])
+                        self._waiting.popleft()
                 finally:
                     self._writing = False
         return True
@@ -131,21 +133,19 @@ class Writer:
         with self._lock:
             self._drop(reason, number)
 
-    def _write(self) -> None:
-        while self._waiting:
-            pending = self._waiting[0]
-            pending.tries += 1
-            if pending.tries <= _MOST_TRIES:
-                self._append(pending)
-                if pending.entry is not None:
-                    pending.entry.end()
-            self._waiting.popleft()
+    def _write(self, pending: Pending) -> None:
+        pending.tries += 1
+        if pending.tries <= _MOST_TRIES:
+            self._append(pending)
+            if pending.entry is not None:
+                pending.entry.end()
 
     def _append(self, pending: Pending) -> None:
         # Read anew each time: this record, or the one before it, may have been cut off.
         view, capacity = self._map, self._capacity
-        head, accepted, *dropped, _ = STATE.unpack_from(view, HEAD)
-        number = accepted + sum(dropped)
+        state = STATE.unpack_from(view, HEAD)
+        # All that were accepted, or dropped for one of the reasons.
+        head, accepted, number = state[0], state[1], sum(state[1:-1])
         if pending.number is None:
             pending.number = number
         elif pending.number < number:
@@ -161,7 +161,8 @@ class Writer:
             self._mark_the_end(head % capacity)
         at = PAGE + (head + skipped) % capacity
         RECORD.pack_into(view, at, size, checksum(payload, number), number)
-        view[at + RECORD.size : at + RECORD.size + size] = payload
+        at += RECORD.size
+        view[at : at + size] = payload
         if pending.entry is not None:
             pending.entry.ending(after)
         view[HEAD:DROPPED] = COMMIT.pack(after, accepted + 1)
