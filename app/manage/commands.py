@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from app import settings as configuration
@@ -104,9 +105,16 @@ def _end(manager: Record) -> None:
         _within(1.0, lambda: not manager.alive)
 
 
+def _services(settings: Settings, run: RunDirectory) -> list[Service]:
+    """Those that stay; Flower too where it runs, as FLOWER=1 may have been told to `up` alone."""
+    has_flower = settings.flower or run.read("flower") is not None
+    built = services.build(replace(settings, flower=has_flower))
+    return [service for service in built if not service.once]
+
+
 def _restart(settings: Settings, args: argparse.Namespace) -> int:
     run = place(settings).run
-    known = [service.name for service in services.build(settings) if not service.once]
+    known = [service.name for service in _services(settings, run)]
     if unknown := sorted(set(args.service) - set(known)):
         return refuse(f"no service {name}; there are {', '.join(known)}" for name in unknown)
     manager = run.manager()
@@ -145,7 +153,7 @@ def _renewed(record: Record | None, before: int | None) -> bool:
 def _status(settings: Settings, _args: argparse.Namespace) -> int:
     run, used = place(settings).run, memory()
     manager = run.manager()
-    wanted = [service for service in services.build(settings) if not service.once]
+    wanted = _services(settings, run)
     rows = [_row(service, run.read(service.name), manager, used) for service in wanted]
     head = [("SERVICE", "STATE", "PID", "UPTIME", "MEMORY", "ADDRESS")]
     write(sys.stdout, table([*head, *rows]))

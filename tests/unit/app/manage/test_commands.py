@@ -65,6 +65,17 @@ def test_status_shows_what_runs_and_what_does_not(run, capsys):
     assert rows["redis"][1] == "stopped"
 
 
+def test_flower_is_known_where_it_runs(run, capsys):
+    """Also to a command that isn't told FLOWER=1."""
+    run.write(record("flower"))
+    assert main(["status"]) == 3
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("flower")]
+    assert line.split()[1] == "running"
+    assert line.endswith("http://127.0.0.1:5555")
+    assert main(["restart", "flower"]) == 3
+    assert "not running; start it" in capsys.readouterr().out
+
+
 def test_what_a_dead_manager_was_about_to_do_is_no_state(run, capsys):
     run.write(record("manager", started="long ago"))
     run.write(record("worker", pid=0, started=None, state="restarting"))
