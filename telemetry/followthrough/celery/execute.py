@@ -34,7 +34,10 @@ class Attempt:
 
     __slots__ = (
         "before",
+        "begun",
         "bound",
+        "is_ended",
+        "is_told",
         "known",
         "origin",
         "request",
@@ -50,6 +53,8 @@ class Attempt:
         # The caller of an eager task may be dealing with an exception of its own.
         self.before = sys.exception()
         self.started = time.perf_counter()
+        self.begun: process.Started | None = None
+        self.is_ended = self.is_told = False
         self.span: trace.Span = trace.INVALID_SPAN
         # The first send, which later attempts are children of.
         self.origin: SpanContext | None = None
@@ -109,14 +114,16 @@ def on_prerun(task_id: str, task: Any, args: Any = (), kwargs: Any = None, **_: 
 
 
 def _begin(attempt: Attempt, task_id: str, args: Any, kwargs: Any) -> None:
-    if attempt.token is not None:
-        context.detach(attempt.token)
-    started = process.start(attempt.known, attempt.request, task_id, args, kwargs)
-    attempt.span, attempt.origin, attempt.wait = started.span, started.origin, started.wait
-    attempt.token = context.attach(trace.set_span_in_context(started.span, started.context))
-    number = attempt.request.retries + 1
-    queue = {names.QUEUE: started.queue} if started.queue else {}
-    attempt.bound = logs.bind(task_id=task_id, task=attempt.known.name, attempt=number, **queue)
+    if attempt.begun is None:
+        attempt.begun = process.start(attempt.known, attempt.request, task_id, args, kwargs)
+    begun = attempt.begun
+    attempt.span, attempt.origin, attempt.wait = begun.span, begun.origin, begun.wait
+    if attempt.token is None:
+        attempt.token = context.attach(trace.set_span_in_context(begun.span, begun.context))
+    if attempt.bound is None:
+        number = attempt.request.retries + 1
+        queue = {names.QUEUE: begun.queue} if begun.queue else {}
+        attempt.bound = logs.bind(task_id=task_id, task=attempt.known.name, attempt=number, **queue)
     if tell.logs_at(logging.DEBUG):
         tell.logger.debug(names.TASK_STARTED)
 
@@ -162,14 +169,13 @@ def _leave(attempt: Attempt) -> None:
 
 
 def _tell(attempt: Attempt, task_id: str, seconds: float, outcome: Outcome, cause: object) -> None:
-    span = attempt.span
+    span, known = attempt.span, attempt.known
     error = cause if isinstance(cause, BaseException) else None
-    process.end(span, outcome, error, seconds, attempt.stored)
-    attempt.span = trace.INVALID_SPAN
-    if span is trace.INVALID_SPAN:
-        # It was told already, before a signal cut this off.
+    if not attempt.is_ended:
+        process.end(span, outcome, error, seconds, attempt.stored)
+        attempt.is_ended = True
+    if attempt.is_told:
         return
-    known = attempt.known
     if outcome.kind == "requeued":
         _note(task_id, span)
     tell.task(
@@ -182,6 +188,8 @@ def _tell(attempt: Attempt, task_id: str, seconds: float, outcome: Outcome, caus
         wait=attempt.wait,
         **ids.of(span),
     )
+    # Cut off before this, it is told again rather than not at all.
+    attempt.is_told = True
     if current.runtime is not None:
         labels = {"task": known.name, "worker": attempt.request.hostname or ""}
         current.runtime.record(seconds, labels)
@@ -204,7 +212,6 @@ def _leave_open(attempt: Attempt) -> None:
     if not tracing.ends_what_is_left():
         attempt.span.set_status(trace.StatusCode.ERROR, "ended from outside")
         attempt.span.end()
-    attempt.span = trace.INVALID_SPAN
 
 
 def _cause(state: str | None, retval: Any, raised: BaseException | None) -> object:

@@ -20,7 +20,7 @@ from .. import metrics, names, redact, tell
 from ..guard import guarded
 from ..outcome import decide
 from ..tracing import exceptions, ids, propagation
-from . import attributes, carrier, critical
+from . import attributes, carrier, critical, interrupted
 from .broker import system
 from .carrier import Lineage
 from .current import current
@@ -33,14 +33,26 @@ MOST_PARENTS = 256
 class Sending:
     """One call of `send_task`: what is known of its message, and its span once that has begun."""
 
-    __slots__ = ("app", "name", "queue", "span", "started", "task_id", "token")
+    __slots__ = (
+        "app",
+        "is_ended",
+        "name",
+        "parent",
+        "queue",
+        "span",
+        "started",
+        "task_id",
+        "token",
+    )
 
     def __init__(self, app: Celery, name: str) -> None:
         self.app, self.name = app, name
         self.started = time.time_ns()
         self.task_id = self.queue = ""
         self.span: trace.Span | None = None
+        self.parent: Context | None = None
         self.token: Token[Context] | None = None
+        self.is_ended = False
 
 
 _sending: ContextVar[Sending | None] = ContextVar("followthrough_sending", default=None)
@@ -81,7 +93,7 @@ def _send_task(wrapped: Any, app: Celery, args: Any, kwargs: Any) -> Any:
         _fail(sending, error)
         raise
     finally:
-        _leave(sending)
+        interrupted.finish(_leave, sending, send_again=True)
         _sending.reset(outer)
 
 
@@ -96,22 +108,31 @@ def on_publishing(
     **_: Any,
 ) -> None:
     sending = _sending.get()
-    if sending is None or sending.span is not None or not isinstance(headers, dict):
+    if sending is None or sending.token is not None or not isinstance(headers, dict):
         return
     sending.name, sending.task_id = sender, _id(headers, body)
     sending.queue = _queue(declare, routing_key)
-    if not is_instrumentation_enabled():
-        return
-    lineage = _lineage(headers, sending.task_id)
-    parent, links = _parent(lineage)
-    sending.span = current.tracer.start_span(
-        f"send {sender}",
-        context=parent,
-        kind=SpanKind.PRODUCER,
-        attributes=_attributes(sending, headers, body, exchange, properties),
-        links=links,
-    )
-    sending.token = context.attach(trace.set_span_in_context(sending.span, parent))
+    if is_instrumentation_enabled():
+        lineage = _lineage(headers, sending.task_id)
+        about = _attributes(sending, headers, body, exchange, properties)
+        interrupted.finish(_begin, sending, headers, lineage, about, send_again=True)
+
+
+def _begin(
+    sending: Sending, headers: dict[str, Any], lineage: Lineage, about: dict[str, Any]
+) -> None:
+    """Start the span and write the headers; may be called again where it was cut off."""
+    if sending.span is None:
+        sending.parent, links = _parent(lineage)
+        sending.span = current.tracer.start_span(
+            f"send {sending.name}",
+            context=sending.parent,
+            kind=SpanKind.PRODUCER,
+            attributes=about,
+            links=links,
+        )
+    if sending.token is None:
+        sending.token = context.attach(trace.set_span_in_context(sending.span, sending.parent))
     headers.update(propagation.into_message())
     headers[carrier.HEADER] = carrier.write(lineage)
 
@@ -125,22 +146,22 @@ def on_published(sender: str, **_: Any) -> None:
         tell.logger.debug(
             names.TASK_PUBLISHED, task=sender, task_id=sending.task_id, queue=sending.queue
         )
-    _leave(sending)
+    interrupted.finish(_leave, sending, send_again=True)
 
 
 @guarded("celery.publish_end")
 def _leave(sending: Sending) -> None:
-    span, token = sending.span, sending.token
-    sending.token = None
-    if token is not None:
-        context.detach(token)
-        if span is not None:
-            span.end()
+    if sending.token is not None:
+        context.detach(sending.token)
+        sending.token = None
+    if sending.span is not None and not sending.is_ended:
+        sending.is_ended = True
+        sending.span.end()
 
 
 @guarded("celery.publish_failed")
 def _fail(sending: Sending, error: BaseException) -> None:
-    if sending.span is not None and sending.token is None:
+    if sending.is_ended:
         # It was sent; what failed came afterwards.
         return
     task = sending.app.tasks.get(sending.name)
@@ -149,7 +170,7 @@ def _fail(sending: Sending, error: BaseException) -> None:
     span.set_attributes({names.CELERY_OUTCOME: outcome.kind, names.ERROR_TYPE: outcome.error_type})
     span.set_status(trace.StatusCode.ERROR, redact.text(outcome.message))
     exceptions.record(span, error)
-    if sending.token is None:
+    if sending.span is None:
         span.end()
     tell.task(
         outcome,

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from .. import names, redact, tell
@@ -53,7 +52,7 @@ def _span(
     }
     span = current.tracer.start_span(
         f"process {name}",
-        _context(headers),
+        carrier.trace_context(headers),
         SpanKind.CONSUMER,
         {**attributes.of_message(headers, task_id), **{k: v for k, v in known.items() if v}},
         start_time=now,
@@ -62,12 +61,3 @@ def _span(
         span.set_status(Status(StatusCode.ERROR, redact.text(outcome.message) or None))
     span.end(now)
     return span
-
-
-def _context(headers: Mapping[str, Any]) -> Context:
-    """As of a task that runs: an attempt after the first is a child of the first send."""
-    found = carrier.trace_context(headers)
-    origin = carrier.read(headers).origin
-    if origin is None:
-        return found
-    return trace.set_span_in_context(trace.NonRecordingSpan(origin), found)

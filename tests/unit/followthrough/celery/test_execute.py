@@ -14,7 +14,7 @@ from celery.app.trace import build_tracer
 from opentelemetry import trace
 
 import followthrough
-from followthrough.celery import execute, interrupted
+from followthrough.celery import execute, interrupted, publish
 from followthrough.celery.interrupted import finish
 from followthrough.testing import Captured
 
@@ -182,4 +182,28 @@ def test_a_soft_time_limit_at_the_start_leaves_one_span_and_one_context(
     run(app, "run.work")
     assert cut.calls == 2
     assert len(told.events("task.succeeded")) == 1
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+@pytest.mark.parametrize("where", ["start_span", "set_span_in_context", "into_message"])
+def test_a_soft_time_limit_while_a_task_sends_another_is_given_to_it_afterwards(
+    told: Captured, app: Celery, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    cut, said = Cut(), []
+    monkeypatch.setattr(interrupted, "again", lambda: said.append(1))
+    owner: Any = {
+        "start_span": publish.current.tracer,
+        "set_span_in_context": publish.trace,
+        "into_message": publish.propagation,
+    }[where]
+    stock = getattr(owner, where)
+
+    def once(*args: Any, **kwargs: Any) -> Any:
+        cut()
+        return stock(*args, **kwargs)
+
+    monkeypatch.setattr(owner, where, once)
+    app.tasks["run.work"].delay()
+    assert said == [1]
+    assert [span.name for span in told.spans] == ["send run.work"]
     assert not trace.get_current_span().get_span_context().is_valid
