@@ -31,6 +31,10 @@ def install(level: str) -> None:
     root.setLevel(level.upper())
     for name in _CAPTURED:
         capture(logging.getLogger(name))
+    for logger in list(root.manager.loggerDict.values()):
+        # Flask's, if it was made before: each line would come twice.
+        if isinstance(logger, logging.Logger) and logger.handlers and logger.propagate:
+            capture(logger)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.INFO if level == "debug" else logging.NOTSET)
     # `request.finished` is the one line a request, with its route and trace.

@@ -221,7 +221,7 @@ def test_an_exception_out_of_a_signals_handler_tears_no_line(pipe):
         reader.join(10)
     lines = b"".join(found).splitlines()
     numbers = [json.loads(line)["n"] for line in lines[:-1]]
-    assert struck > 100
+    assert struck > 30
     assert numbers == sorted(set(numbers))
     assert len(numbers) > 1000
 
