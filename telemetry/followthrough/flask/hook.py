@@ -94,7 +94,8 @@ def _receivers() -> tuple[tuple[Any, Any], ...]:
 
 def _call(app: Flask, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
     options = vars(app).get(_APP, _Hooked.everyone)
-    if options is None or KEY in environ:
+    around = environ.get(KEY)
+    if options is None or (around is not None and not around.ended):
         return _flask_call(app, environ, start_response)
     if place.is_wrapped(app):
         _unwrap(app)

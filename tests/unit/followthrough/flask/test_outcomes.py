@@ -280,6 +280,13 @@ def test_an_app_within_an_app_is_one_request_with_its_own_route(told: Captured, 
     assert span.attributes["url.path"] == "/inner/users/3"
 
 
+def test_an_environ_that_is_used_again_is_another_request(told: Captured, app: Flask):
+    environ = EnvironBuilder("/users/7").get_environ()
+    for _ in range(2):
+        assert b"".join(app(environ, lambda *_: None)) == b"7"
+    assert [span.name for span in told.spans] == ["GET /users/<int:number>"] * 2
+
+
 def test_a_view_may_answer_by_another_app(told: Captured, app: Flask):
     inner = made("inner")
     app.add_url_rule("/crash/<int:n>", view_func=lambda **_: inner, endpoint="inner")
