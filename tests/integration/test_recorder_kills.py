@@ -126,8 +126,8 @@ def test_a_soft_time_limit_at_any_instant_arrives_and_loses_no_place(tmp_path: P
 
 def test_another_agent_takes_over_within_two_seconds(tmp_path: Path) -> None:
     with collector() as spans, program(tmp_path, "until_killed", spans) as (_run, state):
-        wait_for(lambda: spans.named("n"), "spans arrive", 20)
-        assert min(_seconds_without_agent(state) for _ in range(3)) < 2.0
+        _, median, _ = sorted(_seconds_without_agent(spans, state) for _ in range(3))
+        assert median < 2.0
         end_agent(state)
 
 
@@ -136,7 +136,8 @@ def more_arrives(spans: Collector) -> None:
     wait_for(lambda: len(spans.spans) > before, "spans arrive", 20)
 
 
-def _seconds_without_agent(state: Path) -> float:
+def _seconds_without_agent(spans: Collector, state: Path) -> float:
+    more_arrives(spans)
     before = agent_pid(state)
     os.kill(before, signal.SIGKILL)
     begin = time.monotonic()

@@ -94,6 +94,8 @@ def _serve(settings: Settings, lock: Lock, *, until_idle: bool) -> int:
         watch = idle.Guard(lock, server.stop)
         stack.enter_context(_running("guard", watch.run, stop))
         _end_on_signals(server.stop)
+        # Programs that look for an agent see that it did not end as soon as it began.
+        (settings.state_dir / "agent.ready").touch()
         log.info("agent.ready", **{port.purpose: port.url for port in server.ports})
         server.run()
     log.info("agent.stopped")

@@ -58,21 +58,18 @@ class Launcher:
     def _start_if_free(self) -> None:
         if slots.is_held(self._state_dir / "agent.lock"):
             self._pause = EVERY
-        elif not self._is_starting():
+            return
+        begun, ready = (_time(self._state_dir / f"agent.{what}") for what in ("starting", "ready"))
+        if ready >= begun:
+            # The last one was at work and was killed.
+            self._pause = EVERY
+        elif 0 <= time.time() - begun < TO_START:
+            return
+        else:
             # One that ends as soon as it begins would end again.
             self._pause = min(LONGEST, self._pause * 2)
-            self._start()
-
-    def _is_starting(self) -> bool:
-        """Whether some process has started one just now; if not, says that this one does."""
-        mark = self._state_dir / "agent.starting"
-        try:
-            if 0 <= time.time() - mark.stat().st_mtime < TO_START:
-                return True
-        except FileNotFoundError:
-            pass
-        mark.touch()
-        return False
+        (self._state_dir / "agent.starting").touch()
+        self._start()
 
     def _start(self) -> None:
         with (self._state_dir / "agent.log").open("ab") as output:
@@ -88,6 +85,14 @@ class Launcher:
                 env=variables(self._settings, os.environ),
                 check=False,
             )
+
+
+def _time(path: Path) -> float:
+    """When a file was last touched; 0 where there is none."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def command() -> list[str]:
