@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -72,7 +73,8 @@ def agent_pid(state: Path) -> int:
 def end_agent(state: Path) -> None:
     """One that a program has started ends by itself, but later than a test wants to wait."""
     pid = agent_pid(state)
-    os.kill(pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
     wait_for(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), "the agent ends")
 
 

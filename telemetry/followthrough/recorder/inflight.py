@@ -125,7 +125,9 @@ class Table:
                 entry.number, entry.table = number, self
                 break
         if entry.table is not self or not record:
-            guard.count("recorder.not_in_table")
+            # One of the parent's, or one that has a shorter record here, is told all the same.
+            if entry.table is None:
+                guard.count("recorder.not_in_table")
             return
         place = at(entry.number)
         # For an instant it is not there, rather than half of either.

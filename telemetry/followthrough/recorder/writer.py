@@ -174,10 +174,9 @@ class Writer:
         left = capacity - head % capacity
         skipped = left if room > left else 0
         after = head + skipped + room
-        if room > capacity // 4:
-            return skipped, after, "large"
-        is_full = after - WORD.unpack_from(self._map, TAIL)[0] > capacity
-        return skipped, after, "full" if is_full else ""
+        if after - WORD.unpack_from(self._map, TAIL)[0] <= capacity and room <= capacity // 4:
+            return skipped, after, ""
+        return skipped, after, "large" if room > capacity // 4 else "full"
 
     def _mark_the_end(self, at: int) -> None:
         """Say that the record is at the file's beginning, where this place has room to say it."""
