@@ -49,7 +49,7 @@ class Channel:
 
     unacked_key, unacked_index_key, global_keyprefix = "unacked", "unacked_index", ""
     codecs, decode_body = virtual.Channel.codecs, virtual.Channel.decode_body
-    no_ack_consumers, do_restore = None, False
+    no_ack_consumers, do_restore, closed = None, False, False
 
     def __init__(self) -> None:
         client = SimpleNamespace(as_uri=lambda **_: "redis://h", ssl=None, transport_options={})

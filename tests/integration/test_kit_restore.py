@@ -117,7 +117,7 @@ def test_what_was_acknowledged_or_taken_by_another_worker_stays_where_it_is(
         early = first.send("kit.wait")
         inspect = first.client.control.inspect(timeout=0.5)
         wait_for(lambda: early in json.dumps(inspect.active() or {}), "it runs", LOSING)
-        wait_for(lambda: client.hlen("unacked") == 0, "it is acknowledged")
+        wait_for(lambda: client.hlen("unacked") == 0, "it is acknowledged", LOSING)
         held_id = first.send("kit.wait_late")
         wait_for(lambda: running(first, held_id), "the second runs, unacknowledged", LOSING)
         (tag,) = client.hkeys("unacked")

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from kombu.transport import virtual
 from opentelemetry.instrumentation.utils import unwrap
@@ -30,8 +31,8 @@ QOS = "kombu.transport.virtual"
 class _State:
     app: Any = None
     table: Table | None = None
-    # What counts the messages of the channel that consumes now.
-    qos: Any = None
+    # What counts the messages of each channel that consumes here.
+    known: WeakSet[Any] = WeakSet()  # noqa: RUF012  one for the process
     is_wrapped = False
     is_off = False
 
@@ -56,7 +57,8 @@ def disconnect() -> None:
 
 def close() -> None:
     """Note no more, as the worker ends in order: kombu gives back what it held."""
-    table, _State.table, _State.qos, _State.is_off = _State.table, None, None, True
+    table, _State.table, _State.is_off = _State.table, None, True
+    _State.known.clear()
     if table is not None and table.pid == os.getpid():
         table.close()
 
@@ -90,7 +92,7 @@ def _ack(wrapped: Any, _qos: Any, args: Any, kwargs: Any) -> Any:
 
 @guarded("celery.held")
 def _note(qos: Any, message: Any, delivery_tag: str) -> None:
-    if qos is not _State.qos:
+    if qos not in _State.known:
         _begin(qos)
     table = _State.table
     if table is None or table.pid != os.getpid():
@@ -118,11 +120,13 @@ def _forget(delivery_tag: str) -> None:
 
 
 def _begin(qos: Any) -> None:
-    """A channel begins to consume: the first one, or one after a lost connection."""
-    _State.qos = qos
+    """A channel begins to consume: the first one, one more, or one after a lost connection."""
+    is_anew = all(each.channel.closed for each in _State.known)
+    _State.known.add(qos)
     state_dir = aside.state_dir()
     if _State.table is not None:
-        _State.table.forget_waiting()
+        if is_anew:
+            _State.table.forget_waiting()
     elif not _State.is_off and state_dir is not None and _is_redis(qos.channel):
         # Without room on the disk that is told once, and the visibility timeout holds.
         _State.is_off = True
