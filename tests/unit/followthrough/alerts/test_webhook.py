@@ -92,12 +92,14 @@ def test_what_may_pass_is_retried_and_a_redirect_is_not_followed(httpserver, mak
         ("120", 120, 120),
         ("0", 0, 0),
         ("9" * 4000, 1e8, 1e9),
-        (email.utils.formatdate(time.time() + 3600, usegmt=True), 3500, 3601),
+        (None, 3500, 3601),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
     ],
     ids=["seconds", "zero", "huge", "in an hour", "long ago"],
 )
 def test_the_receivers_wish_to_wait_is_told(httpserver, make_alert, header, low, high):
+    # Now, as tests are collected minutes before the last one runs.
+    header = header or email.utils.formatdate(time.time() + 3600, usegmt=True)
     response = Response(status=429, headers={"Retry-After": header})
     httpserver.expect_request("/").respond_with_response(response)
     with pytest.raises(Retry) as caught:
