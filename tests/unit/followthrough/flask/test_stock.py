@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from followthrough.flask import FlaskInstrumentor
+from followthrough.flask import FlaskInstrumentor, hook
 from followthrough.testing import Captured
 from tests.support import HOME
 
@@ -131,7 +132,10 @@ def test_ours_steps_in_where_the_stock_was_first(told: Captured):
     assert {span.instrumentation_scope.name for span in told.spans} == {"followthrough.flask"}
 
 
-def test_apps_of_every_make_are_seen(told: Captured):
+def test_apps_of_every_make_are_seen(told: Captured, monkeypatch: pytest.MonkeyPatch):
+    # Apps that other tests have made, and nobody has collected yet, would keep the hook.
+    monkeypatch.setattr(hook._Hooked, "apps", weakref.WeakSet())
+
     class Derived(Flask):
         pass
 
