@@ -28,7 +28,7 @@ def of_message(headers: Mapping[str, Any], task_id: str) -> dict[str, Any]:
 
     They are outside input: what isn't of the type that Celery writes is left out.
     """
-    found: dict[str, Any] = {names.MESSAGING_MESSAGE_ID: task_id[:LONGEST]}
+    found: dict[str, Any] = {names.MESSAGING_MESSAGE_ID: task_id[:LONGEST]} if task_id else {}
     get = headers.get
     for key, name in _TEXTS:
         value = get(key)

@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery, current_task, signals
 from celery.exceptions import Ignore, Reject
+from celery.worker.request import Request
 
 import followthrough
 
@@ -48,7 +49,20 @@ def hold(task_id: str, gate: str) -> None:
         never.wait(0.05)
 
 
+class Noted(Request):
+    """Says when the worker's main process knows that a task runs."""
+
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        super().on_accepted(pid, time_accepted)
+        (gates / f"{self.id}.{pid}.accepted").touch()
+
+
 def die(number: int) -> None:
+    # Of one that dies before that the worker knows nothing, and Celery runs it anew.
+    known = gates / f"{current_task.request.id}.{os.getpid()}.accepted"
+    end = time.monotonic() + LIMIT
+    while not known.exists() and time.monotonic() < end:
+        never.wait(0.01)
     # A segmentation fault would leave a core file in the checkout.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.kill(os.getpid(), number)
@@ -66,6 +80,11 @@ def fail(*_: Any) -> None:
 def held(self: Any, gate: str = "") -> str:
     hold(self.request.id, gate or self.request.id)
     return "let go"
+
+
+def mortal(name: str, **options: Any) -> Any:
+    """To register a task that dies; the worker knows of each run of it."""
+    return app.task(name=name, Request=f"{__name__}:Noted", **options)
 
 
 def task(name: str, function: Any, **options: Any) -> Any:
@@ -180,8 +199,8 @@ def crash() -> None:
 
 
 for _name, _function in (("r14.sigkill", kill), ("r14.sigsegv", crash)):
-    task(_name, _function)
-    task(f"{_name}_late", _function, acks_late=True)
+    mortal(_name)(_function)
+    mortal(f"{_name}_late", acks_late=True)(_function)
 
 
 def die_once(redelivered: bool) -> str:
@@ -190,14 +209,12 @@ def die_once(redelivered: bool) -> str:
     return "second time"
 
 
-@app.task(name="r15.lost", bind=True, acks_late=True, reject_on_worker_lost=True)
+@mortal("r15.lost", bind=True, acks_late=True, reject_on_worker_lost=True)
 def lost(self: Any) -> str:
     return die_once(self.request.delivery_info["redelivered"])
 
 
-@app.task(
-    name="r16.lost", bind=True, retry_on_worker_lost=True, max_retries=1, default_retry_delay=0
-)
+@mortal("r16.lost", bind=True, retry_on_worker_lost=True, max_retries=1, default_retry_delay=0)
 def resent(self: Any) -> str:
     return die_once(self.request.retries > 0)
 
@@ -217,7 +234,7 @@ def memory_late() -> None:
     raise MemoryError("too large")
 
 
-@app.task(name="r18.poison", acks_late=True, reject_on_worker_lost=True)
+@mortal("r18.poison", acks_late=True, reject_on_worker_lost=True)
 def poison() -> None:
     die(signal.SIGKILL)
 
@@ -248,8 +265,8 @@ def done() -> str:
     return "done"
 
 
-task("r26.died", done, base=DiesAfter)
-task("r26.died_late", done, base=DiesAfter, acks_late=True)
+mortal("r26.died", base=DiesAfter)(done)
+mortal("r26.died_late", base=DiesAfter, acks_late=True)(done)
 
 
 @app.task(name="r28.errback")

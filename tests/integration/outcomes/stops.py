@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 import uuid
@@ -177,13 +178,30 @@ def results(stand: Stand, worker: Worker) -> list[Told]:
     refused = End("not_stored", "ConnectionError", "onnect|refused|stor", most=20)
     large = End("not_stored", "BackendStoreError", "too large", most=20)
     encoded = End("failure", "EncodeError", "object")
+    died = End("success", most=14)
+    lost = [
+        sent(worker, 26, "died after it, acks early", "r26.died", died),
+        sent(worker, 26, "died after it, acks late", "r26.died_late", died),
+    ]
+    for told in lost:
+        told.checks = (_lost_later(told.id),)
     return [
+        *lost,
         sent(alone, 26, "backend down", "r26.store", refused),
         sent(worker, 26, "too large", "r26.large", large),
         sent(worker, 26, "not encodable", "r26.unencodable", encoded),
-        sent(worker, 26, "died after it, acks early", "r26.died", End("success", most=14)),
-        sent(worker, 26, "died after it, acks late", "r26.died_late", End("success", most=14)),
     ]
+
+
+def _lost_later(task_id: str) -> Check:
+    def check(seen: Seen) -> Iterator[Problem]:
+        (span,) = seen.attempts(task_id)
+        if "process.lost" not in {event.name for event in span.events}:
+            yield Problem("cause", "no event says that the process was lost after the success")
+        if not re.search(LOST, texts(span)):
+            yield Problem("cause", f"the span does not say {LOST!r}: {texts(span)[:400]}")
+
+    return check
 
 
 def recycled(stand: Stand, _shared: Worker) -> list[Told]:
