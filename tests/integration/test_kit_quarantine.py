@@ -6,15 +6,19 @@ import base64
 import json
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from kombu import Connection
 
 from followthrough import quarantine
+from followthrough.cli import main
 from tests.support import redis_server, wait_for
 from tests.support.collector import collector
 from tests.support.kit_worker import HEADERS, LOSING, TRACE, Worker, start
+from tests.support.rabbitmq import needs_rabbitmq, rabbitmq_server
 
 pytestmark = pytest.mark.integration
 
@@ -156,3 +160,32 @@ def test_a_memory_error_of_a_task_is_an_ordinary_failure(
     assert (line["event"], line["error_type"]) == ("task.failed", "MemoryError")
     wait_for(lambda: queue.hlen("unacked") == 0, "it is acknowledged")
     assert worker.program.popen.poll() is None
+
+
+@needs_rabbitmq
+def test_rabbitmq_s_messages_are_put_aside_and_sent_again_as_they_were(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        rabbitmq_server() as url,
+        collector() as spans,
+        start(tmp_path, url, spans.endpoint, FOLLOWTHROUGH_STRICT="1", KIT_BACKEND="rpc://") as (
+            program,
+            state,
+        ),
+    ):
+        with Connection(url) as connection, connection.Producer() as producer:
+            said = {"content_type": "application/json", "content_encoding": "utf-8"}
+            producer.publish(b"[[1, 2], {}", routing_key=QUEUE, headers=HEAD, **said)
+        (first,) = wait_for(lambda: quarantine.items(state), "it is put aside", LOSING)
+        assert (first.task, first.queue, first.raw) == ("kit.add", QUEUE, False)
+        monkeypatch.setenv("FOLLOWTHROUGH_STATE_DIR", str(state))
+        assert main(["quarantine", "requeue", first.id, "--broker", url]) == 0
+        (again,) = wait_for(
+            lambda: [i for i in quarantine.items(state) if i.id != first.id], "it came again"
+        )
+        assert (again.task, again.error, again.queue) == (first.task, first.error, first.queue)
+        bodies = [json.loads(item.payload)["body"] for item in (first, again)]
+        assert bodies[0] == bodies[1]
+        assert program.stop() == 0
+        assert "telemetry.error" not in program.output()

@@ -24,7 +24,7 @@ import followthrough
 
 followthrough.configure("kit")
 broker = os.environ["KIT_BROKER"]
-celery = Celery("kit", broker=broker, backend=broker)
+celery = Celery("kit", broker=broker, backend=os.environ.get("KIT_BACKEND", broker))
 celery.conf.update(
     broker_connection_retry_on_startup=True,
     worker_prefetch_multiplier=1,

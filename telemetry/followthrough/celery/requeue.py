@@ -8,6 +8,7 @@ from typing import Any
 
 from kombu.connection import Connection
 from kombu.exceptions import KombuError
+from kombu.messaging import Producer
 
 from ..quarantine import Item, QuarantineError
 from ..settings import without_password
@@ -50,11 +51,12 @@ def _push(channel: Any, item: Item) -> None:
 
 def _publish(channel: Any, queue: str, message: dict[str, Any]) -> None:
     properties = message["properties"]
-    prepared = channel.prepare_message(
+    Producer(channel).publish(
         base64.b64decode(message["body"]),
+        exchange="",
+        routing_key=queue,
         content_type=message["content-type"],
         content_encoding=message["content-encoding"],
         headers=message["headers"],
-        properties={key: properties[key] for key in _KEPT if key in properties},
+        **{key: properties[key] for key in _KEPT if key in properties},
     )
-    channel.basic_publish(prepared, exchange="", routing_key=queue)
