@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         "agent", help="send spans, serve metrics and deliver alerts for this host"
     )
     agent.add_argument("--until-idle", action="store_true", help="end when no process is left")
-    telemetry = commands.add_parser("telemetry", help="say what became of all spans")
+    telemetry = commands.add_parser("telemetry", help="say what became of all that was recorded")
     telemetry.add_argument("what", choices=["status"])
     quarantine_cli.add_to(commands)
     commands.add_parser("settings", help="show every setting, its value and where it came from")

@@ -92,7 +92,7 @@ class Held:
         self._lock = Lock()
         # Grows when a slot was let go: what is kept under its number begins anew.
         self.changes = 0
-        # Told of each slot that is taken, before anything is kept in it; may raise OSError.
+        # Told of each slot that is taken, before anything is kept in it.
         self.on_taken: Callable[[Path, int], None] = lambda _directory, _number: None
 
     def number(self, directory: Path) -> int:

@@ -36,7 +36,9 @@ class Left:
 def take_over_slot(slots: Path, number: int) -> None:
     """Set aside what the last owner of a slot left, for a process that has just taken it."""
     rings = folder(slots.parent)
-    take_over(rings / f"{number}{UNDER_WAY}", rings / f"{number}{SPANS}", time.time_ns())
+    # Whoever has use for the slot alone, to count in, say, is not to fail for this.
+    with suppress(OSError):
+        take_over(rings / f"{number}{UNDER_WAY}", rings / f"{number}{SPANS}", time.time_ns())
 
 
 def take_over(path: Path, ring_path: Path, now: int) -> None:
