@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from . import metrics, names
+from . import logs, metrics, names
 from .alerts import keep
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ REASONS: dict[Kind, str] = {
 }
 
 logger = structlog.get_logger("followthrough.celery")
-_web = structlog.get_logger("followthrough.flask")
 _gate = logging.getLogger("followthrough.celery")
 
 
@@ -61,7 +60,9 @@ def task(
         fields["service"] = service
     if wait is not None:
         fields["wait"] = wait
-    getattr(logger, outcome.level)(
+    logs.line(
+        "followthrough.celery",
+        outcome.level,
         outcome.event,
         task=name,
         task_id=task_id,
@@ -99,7 +100,9 @@ def request(
         fields["error_type"] = outcome.error_type
     if outcome.message:
         fields["error"] = outcome.message
-    getattr(_web, outcome.level)(
+    logs.line(
+        "followthrough.flask",
+        outcome.level,
         names.REQUEST_FINISHED,
         method=method,
         route=route,

@@ -73,6 +73,8 @@ def capture(state_dir: Path, **changes: Any) -> Iterator[Captured]:
     captured = Captured(settings)
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    # What another test has configured would have the lines go elsewhere.
+    structlog.reset_defaults()
     setup.configure("test", settings)
     receiver = output.give(lambda line: captured.lines.append(json.loads(line)))
     _attach()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Any
 
 import structlog
 
@@ -24,6 +25,7 @@ __all__ = [
     "carrying",
     "configure_logs",
     "is_json",
+    "line",
     "redacted",
     "unbind",
     "wants_colour",
@@ -53,6 +55,18 @@ def configure_logs(log_format: str = "auto", level: str = "info", service: str =
 
 def _is_ours() -> bool:
     return structlog.get_config()["wrapper_class"] is Logger
+
+
+def line(name: str, level: str, event: str, **fields: Any) -> None:
+    """Write one line at once where lines are made by our chain, else by the host's structlog."""
+    if structlog.get_config()["processors"][:1] != [chain.render]:
+        getattr(structlog.get_logger(name), level)(event, **fields)
+        return
+    logger, number = chain.named(name), chain.LEVELS[level]
+    if logger.standard.isEnabledFor(number):
+        fields["event"] = event
+        made, told = chain.made(name, level, fields)
+        logger.log(made, number, told)
 
 
 def is_json(log_format: str) -> bool:

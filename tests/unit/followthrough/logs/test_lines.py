@@ -133,3 +133,24 @@ def test_a_failure_in_the_chain_still_gives_a_line(
     monkeypatch.setattr("followthrough.redact.fields", lambda _fields: 1 / 0)
     structlog.get_logger("x").info("hello")
     assert (told.lines[0]["event"], told.lines[0]["log_error"]) == ("hello", "ZeroDivisionError")
+
+
+def test_a_line_that_is_written_at_once_is_the_one_that_structlog_would_write(
+    told: Captured,
+) -> None:
+    told.lines.clear()
+    bound = logs.bind(task_id="t1")
+    structlog.get_logger("ours").warning("odd", password="hush", value={1})
+    logs.line("ours", "warning", "odd", password="hush", value={1})
+    logging.getLogger("quiet").setLevel("ERROR")
+    logs.line("quiet", "warning", "odd")
+    logs.unbind(bound)
+    slow, fast = [{**line, "timestamp": ""} for line in told.lines]
+    assert fast == slow
+
+
+def test_a_line_goes_through_the_structlog_of_the_host(told: Captured) -> None:
+    with structlog.testing.capture_logs() as captured:
+        logs.line("ours", "warning", "odd", value=1)
+    assert captured == [{"value": 1, "event": "odd", "log_level": "warning"}]
+    assert told.lines == []
