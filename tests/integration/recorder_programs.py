@@ -19,6 +19,7 @@ from opentelemetry import trace
 
 import followthrough
 from followthrough import guard, tracing
+from followthrough.alerts import keep
 
 NUMBER = struct.Struct("<Q")
 KILLS = int(os.environ.get("KILLS", "1000"))
@@ -232,6 +233,12 @@ def until_killed() -> None:
         say(str(number))
         number += 1
         time.sleep(0.005)
+
+
+def alert() -> None:
+    """Leave an alert, and be killed at once."""
+    keep.alert(task="pay", task_id="id-1", outcome="failure", message="it broke")
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def work_on() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from followthrough.recorder import account
+from followthrough.recorder.places import EVENTS
 from tests.integration.test_kit_recorder import agent_pid, end_agent, env, numbers
 from tests.support import HOME, Program, python, running, wait_for
 from tests.support.collector import Collector, collector
@@ -122,6 +123,26 @@ def test_a_soft_time_limit_at_any_instant_arrives_and_loses_no_place(tmp_path: P
         assert kept < 20
         assert spans.broken == 0
         end_agent(state)
+
+
+def test_an_alert_of_a_process_that_is_killed_at_once_is_delivered_by_a_later_agent(
+    tmp_path: Path,
+) -> None:
+    off = {"FOLLOWTHROUGH_START_AGENT": "false"}
+    with collector() as spans:
+        with program(tmp_path, "alert", spans, **off) as (run, state):
+            assert run.wait(30) == -signal.SIGKILL, run.output()
+        assert account.totals(state, EVENTS).held == 1
+        assert not list((state / "alerts").glob("*"))
+        argv = python("-m", "followthrough.cli", "agent")
+        with running(argv, tmp_path / "agent.out", env(state, spans.endpoint)) as agent:
+            sent = state / "alerts" / "sent"
+            wait_for(lambda: list(sent.glob("*.json")), "the alert is delivered", 20)
+            agent.signal(signal.SIGKILL)
+        with running(argv, tmp_path / "agent.out", env(state, spans.endpoint)) as agent:
+            wait_for(lambda: agent.output().count("agent.ready") == 2, "another agent", 20)
+            assert agent.output().count("alert.delivered") == 1
+        assert account.totals(state, EVENTS).exported == 1
 
 
 def test_another_agent_takes_over_within_two_seconds(tmp_path: Path) -> None:
