@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import redact
 
+_NUMBERS = frozenset({int, bool, float})  # which hold no secrets
 _DOUBLE = struct.Struct("<d")
 _MOST_KEPT = 2048
 _ONE_BYTE = 0x80  # lengths below take one byte
@@ -98,6 +99,8 @@ def attributes(tag: bytes, pairs: Mapping[str, Any]) -> bytes:
 
 
 def _redacted(name: str, value: Any) -> Any:
+    if type(value) in _NUMBERS:
+        return value
     if isinstance(value, Mapping):
         return {key: _redacted(str(key), each) for key, each in value.items()}
     if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
