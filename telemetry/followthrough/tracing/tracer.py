@@ -111,10 +111,14 @@ def _light(stock: trace.Tracer, processors: Any) -> Any:
     if processors is None or len(processors) != 1:
         return None
     from opentelemetry.sdk.trace import Tracer as SdkTracer  # noqa: PLC0415
+    from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics  # noqa: PLC0415
 
     from ..recorder.processor import RecorderProcessor  # noqa: PLC0415
     from .light import LightTracer  # noqa: PLC0415
 
     if type(processors[0]) is not RecorderProcessor or type(stock) is not SdkTracer:
+        return None
+    # The SDK may be asked to count its own spans.
+    if not isinstance(stock._tracer_metrics, NoOpTracerMetrics):  # noqa: SLF001
         return None
     return LightTracer(stock, processors[0])

@@ -46,6 +46,16 @@ def test_a_processor_that_is_added_later_gets_the_spans_that_begin_then(
     assert [each.name for each in recorded()] == ["after", "before"]
 
 
+def test_where_the_sdk_counts_its_own_spans_they_are_the_sdks(
+    recorder: Recorder, use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(RecorderProcessor(recorder))
+    use(provider)
+    assert isinstance(get_tracer("a").start_span("x"), sdk.Span)
+
+
 def test_a_provider_of_the_host_is_used_as_it_is(use: Use) -> None:
     exporter = InMemorySpanExporter()
     own = TracerProvider(shutdown_on_exit=False)
