@@ -80,12 +80,21 @@ class Tracer(trace.Tracer):
 
     @_agnosticcontextmanager
     def start_as_current_span(
-        self, name: str, *args: Any, end_on_exit: bool = True, **kwargs: Any
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, Any] | None = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
     ) -> Iterator[trace.Span]:
         """As the API's."""
-        says = {key: kwargs[key] for key in _ON_EXCEPTION if key in kwargs}
-        span = self.start_span(name, *args, **kwargs)
-        with trace.use_span(span, end_on_exit=end_on_exit, **says):
+        on_exception = record_exception, set_status_on_exception
+        span = self.start_span(name, context, kind, attributes, links, start_time, *on_exception)
+        with trace.use_span(span, end_on_exit, *on_exception):
             yield span
 
     def _tracer(self) -> Any:
@@ -96,9 +105,6 @@ class Tracer(trace.Tracer):
             chosen = _Chosen(provider, processors, _light(stock, processors) or stock)
             self._chosen = chosen
         return chosen.tracer
-
-
-_ON_EXCEPTION = ("record_exception", "set_status_on_exception")
 
 
 def _processors(provider: Any) -> Any:

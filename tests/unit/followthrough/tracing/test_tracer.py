@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import pytest
@@ -136,3 +137,23 @@ def test_an_exception_out_of_the_current_span_is_recorded_unless_it_is_told_not_
     assert told.status.message == "KeyError: 'x'"
     assert not not_told.events
     assert not not_told.status.message
+
+
+def test_all_that_the_api_takes_may_be_given_in_its_order(
+    provider: TracerProvider, recorded: Recorded
+) -> None:
+    of = inspect.signature(trace.Tracer.start_as_current_span).parameters
+    ours = inspect.signature(type(get_tracer("a")).start_as_current_span).parameters
+    assert list(of) == list(ours)
+    kind = trace.SpanKind.CLIENT
+    with (
+        pytest.raises(KeyError),
+        get_tracer("a").start_as_current_span(
+            "x", None, kind, {"a": 1}, (), 5, False, False, False
+        ) as span,
+    ):
+        raise KeyError("x")
+    assert span.is_recording()
+    span.end()
+    (told,) = recorded()
+    assert (told.start_time_unix_nano, told.kind, len(told.events)) == (5, 3, 0)
