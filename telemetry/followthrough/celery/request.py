@@ -22,7 +22,7 @@ from .. import tracing
 from ..guard import guarded
 from . import noise, supervise
 from .carrier import parse, trace_context
-from .supervise import Speaking
+from .supervise import speaking
 
 _Memory = type("MemoryError", (Exception,), {"__doc__": "A task's own, as Celery can take it."})
 
@@ -38,11 +38,11 @@ class Hooks:
 
     def revoked(self: Any) -> Any:
         # For each task, so without the cost of a context manager.
-        Speaking.request = self
+        speaking.request = self
         try:
             return super().revoked()  # type: ignore[misc]
         finally:
-            Speaking.request = None
+            speaking.request = None
 
     def terminate(self: Any, *args: Any, **kwargs: Any) -> None:
         with _speaking(self):
@@ -90,11 +90,11 @@ def see_all(app: Celery) -> None:
 
 @contextlib.contextmanager
 def _speaking(request: Any) -> Iterator[None]:
-    before, Speaking.request = Speaking.request, request
+    before, speaking.request = speaking.request, request
     try:
         yield
     finally:
-        Speaking.request = before
+        speaking.request = before
 
 
 @contextlib.contextmanager

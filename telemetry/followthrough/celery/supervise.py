@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -35,10 +36,14 @@ OURS = "followthrough.celery.request:Request"
 _received: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
-class Speaking:
+class _Speaking(threading.local):
     """The request that Celery is telling something of, in signals that name only a task's id."""
 
     request: Any = None
+
+
+# A pool of threads has Celery say things in several at a time.
+speaking = _Speaking()
 
 
 class _Main:
@@ -237,7 +242,7 @@ def _tell(
     terminated: bool = False,
     label: str | None = None,
 ) -> None:
-    request = request or Speaking.request or (_received.get(task_id) if message is None else None)
+    request = request or speaking.request or (_received.get(task_id) if message is None else None)
     if not _is_first(request):
         return
     headers = headers or getattr(request, "request_dict", {})

@@ -196,7 +196,7 @@ def results(stand: Stand, worker: Worker) -> list[Told]:
 def _lost_later(task_id: str) -> Check:
     def check(seen: Seen) -> Iterator[Problem]:
         (span,) = seen.attempts(task_id)
-        if "process.lost" not in {event.name for event in span.events}:
+        if "celery.process_lost" not in {event.name for event in span.events}:
             yield Problem("cause", "no event says that the process was lost after the success")
         if not re.search(LOST, texts(span)):
             yield Problem("cause", f"the span does not say {LOST!r}: {texts(span)[:400]}")
