@@ -52,3 +52,7 @@ def test_arguments_that_do_not_fit_raise_nothing(args: list[str], kwargs: dict[s
     def run(only: object) -> None: ...
 
     attributes.arguments(run, ("only", "other"), args, kwargs)
+
+
+def test_a_message_without_an_id_has_no_empty_one() -> None:
+    assert attributes.of_message({}, "") == {}
