@@ -363,15 +363,14 @@ def value_of(name: str, value: Any) -> Any:
 def _fields(values: Mapping[Any, Any], depth: int, budget: Iterator[int]) -> dict[str, Any]:
     found = {}
     for key, value in values.items():
-        if next(budget, None) is None:
+        if key in _SAFE:
+            found[key] = value
+        elif next(budget, None) is None:
             found[CUT] = CUT
             break
-        name = key if type(key) is str else shown(key)
-        of = kind(name)
-        if of == SAFE:
-            found[name] = value
         else:
-            found[text(name)] = _value(of, value, depth, budget)
+            name = key if type(key) is str else shown(key)
+            found[text(name)] = _value(kind(name), value, depth, budget)
     return found
 
 

@@ -52,13 +52,15 @@ class Options:
     def comment(self, request: Request) -> dict[str, str]:
         """What SQL comments say of this request, as the stock instrumentor has it."""
         rule = request.url_rule
-        values = {
-            "framework": f"flask:{flask_version}",
-            "controller": request.endpoint,
-            "route": rule.rule if rule else None,
-        }
-        wanted = self.comments or {}
-        return {key: value for key, value in values.items() if value and wanted.get(key, True)}
+        values = (_FRAMEWORK, request.endpoint, rule.rule if rule else None)
+        if not self.comments:
+            return {key: value for key, value in zip(_COMMENT, values, strict=True) if value}
+        pairs = zip(_COMMENT, values, strict=True)
+        return {key: value for key, value in pairs if value and self.comments.get(key, True)}
+
+
+_FRAMEWORK = f"flask:{flask_version}"
+_COMMENT = ("framework", "controller", "route")
 
 
 @dataclass(frozen=True)

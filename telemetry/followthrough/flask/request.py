@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
-from opentelemetry.context import Context, attach, detach, get_current, set_value
+from opentelemetry.context import Context, set_value
 from opentelemetry.instrumentation.propagators import get_global_response_propagator
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.instrumentation.wsgi import default_response_propagation_setter
@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 from .. import guard, logs, names, redact, tell, tracing
 from ..outcome import RequestOutcome, decide_request
 from ..tracing import exceptions, ids, propagation
+from ..tracing.current import attach, detach, get_current
 from . import attributes
 from .body import Body, is_file
 from .options import Options
@@ -70,12 +71,14 @@ class Request:
     def _begun(self) -> tuple[trace.Span, Context]:
         base = get_current()
         # A framework around this one has a span for the request already.
-        inside = trace.get_current_span(base).get_span_context().is_valid
+        inside = bool(base) and trace.get_current_span(base).get_span_context().is_valid
         kind = SpanKind.INTERNAL if inside else SpanKind.SERVER
         came = propagation.Received(base, ()) if inside else self._received(base)
         if self.options.meters:
             self.options.meters.begun(self._attributes, 1)
-        span = self.options.tracer.start_span(
+        # It is described as soon as its route is known, before anything of the host runs.
+        span = tracing.start_undescribed(
+            self.options.tracer,
             attributes.span_name(self.method, ""),
             came.context,
             kind,
@@ -110,10 +113,8 @@ class Request:
         found = attributes.behind_proxies(self.environ)
         if rule is not None:
             self.route = found[names.HTTP_ROUTE] = rule.rule
-        if found:
-            self._attributes |= found
-            name = attributes.span_name(self.method, self.route)
-            tracing.describe(span, name, found)
+        self._attributes |= found
+        tracing.describe(span, attributes.span_name(self.method, self.route), found)
         if self.options.comments is not None:
             self.context = set_value(_COMMENTS, self.options.comment(request), self.context)
             attach(self.context)
@@ -222,7 +223,7 @@ class Request:
 @guard.guarded("flask.begin")
 def begin(options: Options, environ: dict[str, Any], respond: Callable[..., Any]) -> Request | None:
     """The request, with its span begun; None if it is not to be told."""
-    if not is_instrumentation_enabled() or options.is_excluded(environ):
+    if (get_current() and not is_instrumentation_enabled()) or options.is_excluded(environ):
         return None
     request = environ[KEY] = Request(options, environ, respond)
     return request
@@ -234,7 +235,10 @@ def _trusts(options: Options, environ: Mapping[str, Any]) -> bool:
 
 
 def _request_id(given: str) -> str:
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    if given and _REQUEST_ID.fullmatch(given):
+        return given
+    # No secret: like the ids of spans, and without a system call.
+    return f"{random.getrandbits(64):016x}"
 
 
 def _length(method: str, status: int, headers: Iterable[tuple[str, str]]) -> int | None:

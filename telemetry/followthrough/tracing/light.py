@@ -268,8 +268,10 @@ class LightTracer:
         start_time: int | None = None,
         record_exception: bool = True,
         set_status_on_exception: bool = True,
+        *,
+        is_described: bool = True,
     ) -> trace.Span:
-        """As the API's tracer does."""
+        """As the API's tracer does; one that isn't described yet is noted as soon as it is."""
         above = trace.get_current_span(context).get_span_context()
         if not self.stock._tracer_config.is_enabled:
             return trace.NonRecordingSpan(above)
@@ -291,7 +293,7 @@ class LightTracer:
             span.set_attributes(attributes)
         for link in links or ():
             span.add_link(link.context, link.attributes)
-        return self._noted(span, is_recording=decision is not _DROP)
+        return self._noted(span, is_recording=decision is not _DROP, is_described=is_described)
 
     def _sampled(
         self,
@@ -315,12 +317,13 @@ class LightTracer:
         kept = attributes if result.decision is _DROP else result.attributes
         return result.decision, kept, result.trace_state
 
-    def _noted(self, span: LightSpan, *, is_recording: bool) -> trace.Span:
+    def _noted(self, span: LightSpan, *, is_recording: bool, is_described: bool) -> trace.Span:
         """The span, noted if it begins in this process."""
         if span._parent is None or span._parent.is_remote:
             entry = span._pending.entry = Entry()
             try:
-                span._begun = self.processor.begin(span, entry)
+                if is_described:
+                    span._begun = self.processor.begin(span, entry)
                 return span if is_recording else UnsampledSpan(span)
             except BaseException:
                 # A signal's handler has raised: nobody will have this span, nor end it.

@@ -39,6 +39,22 @@ def describe(span: trace.Span, name: str, attributes: Mapping[str, Any]) -> None
                 described(span)
 
 
+def start_undescribed(
+    tracer: trace.Tracer,
+    name: str,
+    context: Context,
+    kind: SpanKind,
+    attributes: Mapping[str, Any],
+    links: Sequence[Link],
+) -> trace.Span:
+    """Start a span that `describe` is soon called for: a light one is noted only then."""
+    light = tracer.light() if isinstance(tracer, Tracer) else None
+    if light is None:
+        return tracer.start_span(name, context, kind, attributes, links)
+    span: trace.Span = light.start_span(name, context, kind, attributes, links, is_described=False)
+    return span
+
+
 class _Chosen(NamedTuple):
     provider: trace.TracerProvider
     processors: Any
@@ -96,6 +112,13 @@ class Tracer(trace.Tracer):
         span = self.start_span(name, context, kind, attributes, links, start_time, *on_exception)
         with trace.use_span(span, end_on_exit, *on_exception):
             yield span
+
+    def light(self) -> Any:
+        """The light tracer, if spans are light at the time and are recorded here."""
+        if get_current() and not is_instrumentation_enabled():
+            return None
+        tracer = self._tracer()
+        return tracer if hasattr(tracer, "stock") else None
 
     def _tracer(self) -> Any:
         provider, chosen = trace.get_tracer_provider(), self._chosen

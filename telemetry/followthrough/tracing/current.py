@@ -1,0 +1,26 @@
+"""The current context, without the API's detours: each step is one call of its context variable."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from typing import Any
+
+from opentelemetry import context
+from opentelemetry.context import Context
+
+_variable: Any = getattr(context._RUNTIME_CONTEXT, "_current_context", None)  # noqa: SLF001
+_is_plain = isinstance(_variable, ContextVar)
+
+
+def _detach(token: Token[Context]) -> None:
+    try:
+        _variable.reset(token)
+    except ValueError:
+        # In another thread or greenlet than it was attached in there is nothing to undo.
+        return
+
+
+# Where the host has chosen another runtime context, the API's own functions.
+get_current: Any = _variable.get if _is_plain else context.get_current
+attach: Any = _variable.set if _is_plain else context.attach
+detach: Any = _detach if _is_plain else context.detach
