@@ -19,6 +19,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from app.services import addresses
 from app.services.dial import Line, NotAllowedError
+from followthrough.tracing import get_tracer
 
 if TYPE_CHECKING:
     from socket import socket
@@ -30,7 +31,7 @@ CHUNK = 8 * 1024
 ERROR = 400
 USER_AGENT = "followthrough-service"
 
-_tracer = trace.get_tracer("app.services.http_client")
+_tracer = get_tracer("app.services.http_client")
 
 _MALFORMED = (
     exceptions.InvalidURL,

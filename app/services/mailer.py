@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from opentelemetry import trace
 
 from app.services import attachments
+from followthrough.tracing import get_tracer
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0  # seconds for each answer of the mail server
 PERMANENT = 500  # SMTP replies from here on will not change
 
-_tracer = trace.get_tracer("app.services.mailer")
+_tracer = get_tracer("app.services.mailer")
 
 
 class RefusedError(Exception):
