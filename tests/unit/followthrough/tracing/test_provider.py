@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.followthrough.test_setup import run
 
+ALONE = {"FOLLOWTHROUGH_START_AGENT": "false"}
 SAMPLED = """
 import json, followthrough
 from followthrough.tracing import get_tracer
@@ -33,7 +34,7 @@ print(json.dumps([type(span).__name__, span.get_span_context().trace_flags.sampl
 def test_the_sampler_of_the_environment_decides(
     tmp_path: Path, sampler: str, argument: str, sampled: bool
 ) -> None:
-    env = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument}
+    env = {**ALONE, "OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument}
     name = "LightSpan" if sampled else "UnsampledSpan"
     assert run(SAMPLED, tmp_path, **{k: v for k, v in env.items() if v}) == [name, sampled]
 
@@ -56,6 +57,7 @@ print(json.dumps([
 
 def test_the_limits_of_the_environment_hold(tmp_path: Path) -> None:
     env = {
+        **ALONE,
         "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "3",
         "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "2",
         "OTEL_ATTRIBUTE_COUNT_LIMIT": "1",
@@ -91,6 +93,7 @@ def test_a_forked_child_is_another_process_of_the_same_service(tmp_path: Path, g
     """It has a pid and an id of its own, but for an id that was given."""
     attributes = "team=a,service.instance.id=given" if given else "team=a"
     env = {
+        **ALONE,
         "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "process",
         "OTEL_RESOURCE_ATTRIBUTES": attributes,
     }
