@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.integration.outcomes import rows, shapes, stops
 from tests.integration.outcomes.expect import CELLS, Problem, Told, counts, problems, table
+from tests.integration.outcomes.seen import Seen
 from tests.integration.outcomes.stand import Stand, Worker
 from tests.support import POLL
 
@@ -91,6 +92,8 @@ class Result:
     def __init__(self) -> None:
         self.tolds: list[Told] = []
         self.wrong: dict[int, list[Problem]] = {}
+        # What telemetry itself has complained of.
+        self.complaints: list[str] = []
 
     def add(self, row: int, variant: str, problem: Problem) -> None:
         named = problem._replace(text=f"{variant}: {problem.text}")
@@ -102,7 +105,7 @@ class Result:
         lines = [table(titles, self.wrong), ""]
         for row, found in sorted(self.wrong.items()):
             lines += [f"{row} {TITLES[row]}: {x.cell}: {x.text}" for x in dict.fromkeys(found)]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.complaints])
 
 
 def choose(numbers: Iterable[int]) -> list[tuple[Row, tuple[int, ...]]]:
@@ -137,6 +140,7 @@ def run(
                     )
         _wait(stand, result.tolds)
         seen = stand.finish()
+    result.complaints = list(_complaints(seen))
     for told in result.tolds:
         try:
             found = list(problems(told, seen))
@@ -148,6 +152,14 @@ def run(
     for told, problem in counts(result.tolds, seen):
         result.add(told.row, told.variant, problem)
     return result
+
+
+def _complaints(seen: Seen) -> Iterator[str]:
+    if errors := seen.total("telemetry_errors_total"):
+        yield f"{errors} errors inside telemetry"
+    for line in seen.lines:
+        if line["event"] == "telemetry.error" or line["event"].startswith("Signal handler"):
+            yield str(line)[:1000]
 
 
 def _wait(stand: Stand, tolds: list[Told]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from tests.integration.outcomes import rows, shapes
 from tests.integration.outcomes.expect import End, Told
 from tests.integration.outcomes.matrix import Row
@@ -48,8 +50,23 @@ def limits(pool: str) -> Row:
     return row
 
 
+def killed(pool: str) -> Row:
+    """Row 25: these pools run tasks in the worker's main process, or die with it."""
+
+    def row(stand: Stand, _shared: Worker) -> list[Told]:
+        worker = stand.worker("killed", *OPTIONS[pool])
+        told = sent(worker, 25, "running", "r25.early", End("lost", "ProcessLost", "process"))
+        assert stand.pid(told.id) == worker.program.pid
+        worker.program.signal(signal.SIGKILL)
+        worker.program.wait(30)
+        return [told]
+
+    return row
+
+
 def of(pool: str) -> list[tuple[Row, tuple[int, ...]]]:
-    return [*COMMON, (limits(pool), (12, 13)), (shapes.workflows, (29,))]
+    own = ((limits(pool), (12, 13)), (killed(pool), (25,)), (shapes.workflows, (29,)))
+    return [*COMMON, *own]
 
 
 # Beyond prefork and Redis: what a process's death comes to, where messages are not in Redis.

@@ -31,3 +31,4 @@ def test_on_rabbitmq_each_end_is_told_once_and_the_same_way(tmp_path: Path) -> N
 def _is_true(result: matrix.Result) -> None:
     print(f"\n{result.told()}")  # noqa: T201  the table is what this is for
     assert not result.wrong, result.told()
+    assert not result.complaints, result.told()
