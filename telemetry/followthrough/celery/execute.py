@@ -9,8 +9,10 @@ from collections import deque
 from contextvars import Token
 from typing import Any
 
+from billiard.exceptions import Terminated
 from billiard.process import current_process
 from celery import signals
+from celery._state import get_current_task
 from celery.exceptions import Retry
 from opentelemetry import context, trace
 from opentelemetry.context import Context
@@ -64,7 +66,8 @@ class Attempt:
         self.bound: logs.Bound | None = None
 
 
-# A stack for each id: an eager retry runs inside the attempt before it.
+# A stack for each id: an eager retry runs inside the attempt before it, and in a pool of threads
+# the next attempt may begin before this one has ended.
 _running: dict[str, list[Attempt]] = {}
 _ended: deque[str] = deque(maxlen=REMEMBERED)
 
@@ -75,9 +78,12 @@ def is_running(task_id: str) -> bool:
 
 
 def running(task_id: str) -> Attempt | None:
-    """The attempt that this process runs."""
+    """The attempt that this process runs; of several the one that asks."""
     stack = _running.get(task_id)
-    return stack[-1] if stack else None
+    if not stack or len(stack) == 1:
+        return stack[0] if stack else None
+    request = getattr(get_current_task(), "request", None)
+    return next((each for each in stack if each.request is request), stack[-1])
 
 
 def connect() -> None:
@@ -140,7 +146,7 @@ def on_postrun(task_id: str, state: str | None = None, retval: Any = None, **_: 
     finally:
         interrupted.finish(_leave, attempt)
         # Last: whoever hears of this end too asks `is_running`.
-        _pop(task_id)
+        _remove(task_id, attempt)
 
 
 def _end(
@@ -233,6 +239,9 @@ def _cause(state: str | None, retval: Any, raised: BaseException | None) -> obje
 def _outcome(
     known: Known, state: str | None, raised: BaseException | None, cause: object
 ) -> Outcome:
+    if type(raised).__name__ == "GreenletExit":
+        # gevent's way to end a task that was revoked while it ran.
+        return decide("REVOKED", Terminated("its greenlet was killed"), terminated=True)
     if state == "SUCCESS" and raised is not None:
         return decide("task_internal_error", cause)
     if state is None and isinstance(cause, Retry):
@@ -247,10 +256,10 @@ def _stored(task_id: str, seconds: float) -> None:
         attempt.stored += seconds
 
 
-def _pop(task_id: str) -> None:
+def _remove(task_id: str, attempt: Attempt) -> None:
     stack = _running.get(task_id)
     if stack:
-        stack.pop()
+        stack.remove(attempt)
         if not stack:
             _ended.append(task_id)
             _running.pop(task_id, None)

@@ -163,6 +163,8 @@ def on_revoked(
     expired: bool = False,
     **_: Any,
 ) -> None:
+    if terminated and is_running(request.id):
+        return
     _tell(
         "REVOKED",
         Terminated(f"signal {signum}") if terminated else None,

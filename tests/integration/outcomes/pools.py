@@ -50,6 +50,26 @@ def limits(pool: str) -> Row:
     return row
 
 
+# What a running task comes to that is revoked with `terminate`; solo hears of it too late.
+TERMINATED = {
+    "threads": End("success", most=60),
+    "gevent": End("terminated", "Terminated", "greenlet was killed", most=20),
+}
+
+
+def revoked(pool: str) -> Row:
+    """Row 10: revoked while it runs."""
+
+    def row(stand: Stand, worker: Worker) -> list[Told]:
+        told = sent(worker, 10, "running", "r10.term", TERMINATED[pool])
+        stand.pid(told.id)
+        worker.revoke(told.id, terminate=True)
+        stand.open(told.id)
+        return [told]
+
+    return row
+
+
 def killed(pool: str) -> Row:
     """Row 25: these pools run tasks in the worker's main process, or die with it."""
 
@@ -66,7 +86,8 @@ def killed(pool: str) -> Row:
 
 def of(pool: str) -> list[tuple[Row, tuple[int, ...]]]:
     own = ((limits(pool), (12, 13)), (killed(pool), (25,)), (shapes.workflows, (29,)))
-    return [*COMMON, *own]
+    also = ((revoked(pool), (10,)),) if pool in TERMINATED else ()
+    return [*COMMON, *own, *also]
 
 
 # Beyond prefork and Redis: what a process's death comes to, where messages are not in Redis.

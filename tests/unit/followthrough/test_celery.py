@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +12,9 @@ from typing import Any
 
 import pytest
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
-from celery import Celery, signals
+from celery import Celery, _state, signals
 from celery.app.task import Context
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, Retry
 from kombu.exceptions import OperationalError
 from opentelemetry import trace
 
@@ -203,6 +204,31 @@ def test_a_failure_of_what_runs_here_is_left_to_its_end(told: Captured, celery: 
     finally:
         task.request_stack.pop()
     assert ends(told) == [("task.failed", "unit.fail")]
+
+
+def test_attempts_that_overlap_have_each_its_own_end(told: Captured, celery: Celery) -> None:
+    """A pool of threads begins the next attempt before the one that sent it has ended."""
+    task = celery.tasks["unit.fail"]
+    turns = [threading.Event() for _ in range(3)]
+
+    def attempt(retries: int, state: str, error: BaseException) -> None:
+        _state._task_stack.push(task)
+        task.request_stack.push(Context(id="twice-1", retries=retries, is_eager=True))
+        execute.on_prerun("twice-1", task)
+        turns[retries].set()
+        turns[retries + 1].wait(10)
+        execute.on_postrun("twice-1", state, error)
+        turns[2].set()
+
+    first = threading.Thread(target=attempt, args=(0, "RETRY", Retry(exc=KeyError("k"))))
+    first.start()
+    turns[0].wait(10)
+    second = threading.Thread(target=attempt, args=(1, "FAILURE", ValueError("x")))
+    second.start()
+    for thread in (first, second):
+        thread.join(10)
+    found = {span.attributes.get("celery.retries", 0): span.attributes for span in told.spans}
+    assert {key: had["celery.outcome"] for key, had in found.items()} == {0: "retry", 1: "failure"}
 
 
 def test_a_rejection_is_left_to_the_process_it_ran_in(told: Captured, celery: Celery) -> None:
