@@ -15,7 +15,9 @@ OUTCOMES = """\
 # How a task ends
 
 Whatever ends a task, one span, one log line and one count say the same. Made from
-`followthrough/outcome.py` by `python docs/generate.py`; edit there.
+`followthrough/outcome.py` by `python docs/generate.py`; edit there. `make test`
+proves it on real processes (`tests/integration/outcomes/`); what differs on other pools, brokers
+and servers is in [pools.md](pools.md).
 
 `outcome` is the metrics' label, the log's field and, as `celery.outcome`, the span's attribute.
 `error.type` is the exception's class where there is one, else what stands here. A span's status is
