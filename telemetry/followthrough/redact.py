@@ -45,6 +45,7 @@ _SAFE = frozenset(
         "error_type",
         "error.type",
         "exception.type",
+        "http.request.id",
         "http.request.method",
         "http.route",
         "http.response.status_code",

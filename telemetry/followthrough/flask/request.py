@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context, set_value
-from opentelemetry.instrumentation.propagators import get_global_response_propagator
+from opentelemetry.instrumentation.propagators import (
+    TraceResponsePropagator,
+    get_global_response_propagator,
+)
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.instrumentation.wsgi import default_response_propagation_setter
 from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
@@ -30,6 +33,7 @@ KEY = "followthrough.request"
 BODILESS = frozenset({204, 304})
 FIRST_FINAL = 200
 _COMMENTS = "SQLCOMMENTER_ORM_TAGS_AND_VALUES"
+_RESPONSE, _EXPOSED = "traceresponse", "Access-Control-Expose-Headers"
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 
@@ -38,6 +42,7 @@ class Request:
 
     __slots__ = (
         "_attributes",
+        "_ids",
         "_started",
         "_token",
         "context",
@@ -67,6 +72,7 @@ class Request:
         self._attributes = attributes.of_request(environ, self.method)
         self._attributes[names.HTTP_REQUEST_ID] = self.request_id
         self.span, self.context = self._begun()
+        self._ids = ids.of(self.span)
 
     def _begun(self) -> tuple[trace.Span, Context]:
         base = get_current()
@@ -132,13 +138,22 @@ class Request:
     def _answered(self, status: str, headers: list[tuple[str, str]]) -> None:
         self.status = int(status[:3]) if status[:3].isdecimal() else 0
         self.length = _length(self.method, self.status, headers)
-        if propagator := get_global_response_propagator():
-            propagator.inject(headers, self.context, default_response_propagation_setter)
+        self._lead_back(headers)
         options = self.options
         if options.headers.response and _is_server(self.span):
             self.span.set_attributes(options.headers.of_response(headers))
         if options.response_hook is not None:
             options.response_hook(self.span, status, headers)
+
+    def _lead_back(self, headers: list[tuple[str, str]]) -> None:
+        """Name the trace in the answer's headers, as the host's propagator does it."""
+        propagator = get_global_response_propagator()
+        if type(propagator) is TraceResponsePropagator and self._ids:
+            value = "00-{trace_id}-{span_id}-".format(**self._ids)
+            flags = self.span.get_span_context().trace_flags
+            headers += [(_RESPONSE, f"{value}{flags:02x}"), (_EXPOSED, _RESPONSE)]
+        elif propagator:
+            propagator.inject(headers, self.context, default_response_propagation_setter)
 
     @guard.guarded("flask.sent")
     def sent(self, body: Iterable[bytes]) -> Iterable[bytes]:
@@ -213,7 +228,7 @@ class Request:
             route=self.route,
             request_id=self.request_id,
             seconds=seconds,
-            **ids.of(self.span),
+            **self._ids,
         )
         if meters := self.options.meters:
             meters.begun(self._attributes, -1)

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -24,7 +24,7 @@ LEVELS = {
 }
 _NANOSECONDS = 1_000_000_000
 _HEAD = ("timestamp", "level", "event", "logger", "service")
-_encode = json.JSONEncoder(default=redact.shown, allow_nan=False).encode
+_encoder = json.JSONEncoder(default=redact.shown, allow_nan=False)
 
 
 class _Current:
@@ -127,6 +127,23 @@ def _now() -> str:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         _Current.clock = (second, text)
     return f"{text}.{rest // 1000:06d}Z"
+
+
+def _once_made() -> Callable[[Any], str]:
+    """JSON's encoder; the standard one makes its C part anew for each line, which is half its cost.
+
+    Without markers: what was redacted holds nothing that holds itself.
+    """
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return _encoder.encode
+    separators = (_encoder.key_separator, _encoder.item_separator)
+    text = json.encoder.encode_basestring_ascii
+    made = make(None, _encoder.default, text, None, *separators, False, False, False)
+    return lambda value: "".join(made(value, 0))
+
+
+_encode = _once_made()
 
 
 def _json(fields: Any) -> str:
