@@ -22,6 +22,7 @@ MOST_LINKS = 128  # as many as OpenTelemetry keeps on a span
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _NEVER = 2**53
 _FLAGS = TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID
+_KNOWN_FLAGS = tuple(map(TraceFlags, range(_FLAGS + 1)))
 
 
 class Lineage(NamedTuple):
@@ -39,10 +40,11 @@ NONE = Lineage()
 def read(headers: Mapping[str, Any]) -> Lineage:
     """The lineage in a message's headers, or as a worker keeps them."""
     value = headers.get(HEADER)
-    if not isinstance(value, Mapping):
+    # What it nearly always is comes first: to ask an abstract class is slow.
+    if type(value) is not dict and not isinstance(value, Mapping):
         return NONE
     sent = value.get("sent")
-    is_time = isinstance(sent, int | float) and 0 < sent < _NEVER
+    is_time = isinstance(sent, (float, int)) and 0 < sent < _NEVER
     links = value.get("links")
     return Lineage(
         sent=float(sent) if is_time else None,  # type: ignore[arg-type]
@@ -74,8 +76,9 @@ def parse(value: object) -> SpanContext | None:
     found = _TRACEPARENT.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         return None
-    trace_id, span_id, flags = (int(part, 16) for part in found.groups())
-    context = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags & _FLAGS))
+    trace_id, span_id, flags = found.groups()
+    known = _KNOWN_FLAGS[int(flags, 16) & _FLAGS]
+    context = SpanContext(int(trace_id, 16), int(span_id, 16), True, known)
     return context if context.is_valid else None
 
 

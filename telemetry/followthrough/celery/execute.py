@@ -14,7 +14,7 @@ from billiard.process import current_process
 from celery import signals
 from celery._state import get_current_task
 from celery.exceptions import Retry
-from opentelemetry import context, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
@@ -22,6 +22,7 @@ from .. import attempts, logs, names, tell, tracing
 from ..guard import guarded
 from ..outcome import Outcome, decide
 from ..tracing import ids
+from ..tracing.current import attach, detach
 from . import aside, interrupted, process, storing
 from .carrier import text
 from .current import current
@@ -37,7 +38,6 @@ class Attempt:
     __slots__ = (
         "before",
         "begun",
-        "bound",
         "is_ended",
         "is_told",
         "known",
@@ -63,7 +63,6 @@ class Attempt:
         self.stored = 0.0
         self.wait: float | None = None
         self.token: Token[Context] | None = None
-        self.bound: logs.Bound | None = None
 
 
 # A stack for each id: an eager retry runs inside the attempt before it, and in a pool of threads
@@ -125,11 +124,12 @@ def _begin(attempt: Attempt, task_id: str, args: Any, kwargs: Any) -> None:
     begun = attempt.begun
     attempt.span, attempt.origin, attempt.wait = begun.span, begun.origin, begun.wait
     if attempt.token is None:
-        attempt.token = context.attach(trace.set_span_in_context(begun.span, begun.context))
-    if attempt.bound is None:
         number = attempt.request.retries + 1
         queue = {names.QUEUE: begun.queue} if begun.queue else {}
-        attempt.bound = logs.bind(task_id=task_id, task=attempt.known.name, attempt=number, **queue)
+        around = trace.set_span_in_context(begun.span, begun.context)
+        attempt.token = attach(
+            logs.carrying(around, task_id=task_id, task=attempt.known.name, attempt=number, **queue)
+        )
     if tell.logs_at(logging.DEBUG):
         tell.logger.debug(names.TASK_STARTED)
 
@@ -168,10 +168,7 @@ def _leave(attempt: Attempt) -> None:
     """Give the context back, in whatever way the end was told."""
     if attempt.token is not None:
         token, attempt.token = attempt.token, None
-        context.detach(token)
-    if attempt.bound is not None:
-        bound, attempt.bound = attempt.bound, None
-        logs.unbind(bound)
+        detach(token)
 
 
 def _tell(attempt: Attempt, task_id: str, seconds: float, outcome: Outcome, cause: object) -> None:

@@ -6,13 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from opentelemetry import context, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
 
 from .. import attempts, names, redact, tell, tracing
 from ..outcome import Outcome
 from ..tracing import exceptions
+from ..tracing.current import get_current
 from . import aside, attributes, carrier, critical, timing
 from .broker import system
 from .carrier import Lineage
@@ -82,21 +83,16 @@ def start(
     lineage = carrier.NONE if request.is_eager else carrier.read(headers)
     parent, links, origin = _parent(request, headers, info, lineage)
     queue = str(info.get("routing_key") or "")
+    found = known.attributes | attributes.of_message(headers, task_id)
+    found |= _of_delivery(request, info, queue)
+    found |= _of_time(headers, lineage, now)
+    if known.listed:
+        found |= attributes.arguments(known.task.run, known.listed, args, kwargs)
     span = current.tracer.start_span(
         known.span_name,
         context=parent,
         kind=SpanKind.CONSUMER,
-        attributes={
-            **known.attributes,
-            **attributes.of_message(headers, task_id),
-            **_of_delivery(request, info, queue),
-            **_of_time(headers, lineage, now),
-            **(
-                attributes.arguments(known.task.run, known.listed, args, kwargs)
-                if known.listed
-                else {}
-            ),
-        },
+        attributes=found,
         links=links,
     )
     return Started(span, parent, origin, queue, timing.wait(lineage.sent, now))
@@ -110,7 +106,7 @@ def _parent(
     A later attempt is a child of the first send, as the first one was, and linked to the attempt
     before and to its own send.
     """
-    here = context.get_current()
+    here = get_current()
     if request.is_eager:
         return here, [], None
     base = trace.set_span_in_context(trace.INVALID_SPAN, here) if here else here
@@ -130,8 +126,10 @@ def _parent(
 
 def _earlier(headers: Mapping[str, Any], info: Mapping[str, Any]) -> SpanContext | None:
     """The attempt before, where the message itself can't say which it was."""
+    if not (info.get("redelivered") or headers.get("retries")):
+        return None
     folder, task_id = aside.state_dir(), str(headers.get("id"))
-    if folder is None or not (info.get("redelivered") or headers.get("retries")):
+    if folder is None:
         return None
     try:
         found = attempts.of(folder, task_id).traceparent

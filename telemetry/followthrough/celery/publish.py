@@ -10,7 +10,7 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 from celery import Celery, signals
-from opentelemetry import context, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled, unwrap
 from opentelemetry.trace import Link, SpanContext, SpanKind
@@ -20,6 +20,7 @@ from .. import metrics, names, redact, tell
 from ..guard import guarded
 from ..outcome import decide
 from ..tracing import exceptions, ids, propagation
+from ..tracing.current import attach, detach, get_current
 from . import attributes, carrier, critical, interrupted
 from .broker import system
 from .carrier import Lineage
@@ -132,7 +133,7 @@ def _begin(
             links=links,
         )
     if sending.token is None:
-        sending.token = context.attach(trace.set_span_in_context(sending.span, sending.parent))
+        sending.token = attach(trace.set_span_in_context(sending.span, sending.parent))
     headers.update(propagation.into_message())
     headers[carrier.HEADER] = carrier.write(lineage)
 
@@ -152,7 +153,7 @@ def on_published(sender: str, **_: Any) -> None:
 @guarded("celery.publish_end")
 def _leave(sending: Sending) -> None:
     if sending.token is not None:
-        context.detach(sending.token)
+        detach(sending.token)
         sending.token = None
     if sending.span is not None and not sending.is_ended:
         sending.is_ended = True
@@ -213,7 +214,7 @@ def _lineage(headers: dict[str, Any], task_id: str) -> Lineage:
 def _parent(lineage: Lineage) -> tuple[Context, list[Link]]:
     """The send span's context and links; after too many children of one parent, a new trace."""
     links = [Link(each) for each in lineage.links]
-    here = context.get_current()
+    here = get_current()
     parent = trace.get_current_span(here).get_span_context()
     if parent.is_valid and _count(parent.span_id) > current.fan_out:
         root = trace.set_span_in_context(trace.INVALID_SPAN, here)

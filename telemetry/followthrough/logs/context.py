@@ -23,8 +23,9 @@ _FIELDS = create_key("followthrough.fields")
 
 
 def carrying(context: Context, **fields: Any) -> Context:
-    """A context of OpenTelemetry whose lines carry these fields, wherever it is attached."""
-    return set_value(_FIELDS, fields, context)
+    """A context of OpenTelemetry whose lines carry these fields too, wherever it is attached."""
+    carried: Any = context.get(_FIELDS)
+    return set_value(_FIELDS, {**carried, **fields} if carried else fields, context)
 
 
 def bind(**fields: Any) -> Bound:

@@ -40,7 +40,7 @@ def observe_request(method: str, route: str, outcome: RequestOutcome, seconds: f
 
 def count_published(task: str, queue: str) -> None:
     """Count one task handed to the broker."""
-    catalogue.tasks_published.labels(labels.task(task), labels.queue(queue)).inc()
+    _published(task, queue).inc()
 
 
 def observe_task(task: str, outcome: Outcome, seconds: float | None) -> None:
@@ -56,6 +56,11 @@ def observe_task(task: str, outcome: Outcome, seconds: float | None) -> None:
 def _request(method: str, route: str, status: int, error_type: str) -> Any:
     kind = labels.error_type(route, error_type)
     return catalogue.request_duration.labels(labels.method(method), route, str(status or ""), kind)
+
+
+@functools.lru_cache(MOST_SERIES)
+def _published(task: str, queue: str) -> Any:
+    return catalogue.tasks_published.labels(labels.task(task), labels.queue(queue))
 
 
 @functools.lru_cache(MOST_SERIES)

@@ -28,6 +28,7 @@ def _varint(number: int) -> bytes:
 _MOST_SMALL = 1 << 11
 _SMALL = [_varint(number) for number in range(_MOST_SMALL)]
 _SMALL_INTEGER = [b"\x12%c\x18%b" % (len(each) + 1, each) for each in _SMALL]
+_DOUBLE_VALUE = b"\x12\x09\x21"  # an AnyValue of nine bytes that holds a double
 _MOST_SHORT = 126  # bytes of text whose lengths, and that of its AnyValue, take one byte
 _SHORT_TEXT = [bytes((0x12, size + 2, 0x0A, size)) for size in range(_MOST_SHORT)]
 
@@ -116,6 +117,8 @@ def _value(value: Any) -> bytes:
         size = len(raw)
         if size < _MOST_SHORT:
             return _SHORT_TEXT[size] + raw
+    elif kind is float:
+        return _DOUBLE_VALUE + _DOUBLE.pack(value)
     elif kind is int and 0 <= value < _MOST_SMALL:
         return _SMALL_INTEGER[value]
     return message(b"\x12", any_value(value))

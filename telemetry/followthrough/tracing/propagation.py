@@ -39,10 +39,14 @@ def from_environ(environ: Mapping[str, Any]) -> dict[str, str]:
 
 def from_message(headers: object) -> dict[str, str]:
     """The headers of a message that the propagators ask for; the message may be anything."""
-    if not isinstance(headers, Mapping):
+    if type(headers) is not dict and not isinstance(headers, Mapping):
         return {}
-    pairs = ((name, headers.get(name)) for name, _ in _names(propagate.get_global_textmap()))
-    return {name: checked for name, value in pairs if (checked := _checked(name, value))}
+    found = {}
+    for name, _ in _names(propagate.get_global_textmap()):
+        value = headers.get(name)
+        if value is not None and (checked := _checked(name, value)):
+            found[name] = checked
+    return found
 
 
 def into_message(context: Context | None = None) -> dict[str, str]:

@@ -176,9 +176,14 @@ def test_a_soft_time_limit_in_a_hook_is_given_to_the_task(
 def test_a_soft_time_limit_at_the_start_leaves_one_span_and_one_context(
     told: Captured, app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut, stock = Cut(), execute.logs.bind
+    cut, stock = Cut(), execute.logs.carrying
+
+    def once(*args: Any, **fields: Any) -> Any:
+        cut()
+        return stock(*args, **fields)
+
     monkeypatch.setattr(interrupted, "again", lambda: None)
-    monkeypatch.setattr(execute.logs, "bind", lambda **fields: (cut(), stock(**fields))[1])
+    monkeypatch.setattr(execute.logs, "carrying", once)
     run(app, "run.work")
     assert cut.calls == 2
     assert len(told.events("task.succeeded")) == 1
