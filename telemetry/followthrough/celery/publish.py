@@ -94,7 +94,8 @@ def _send_task(wrapped: Any, app: Celery, args: Any, kwargs: Any) -> Any:
         _fail(sending, error)
         raise
     finally:
-        interrupted.finish(_leave, sending, send_again=True)
+        if sending.token is not None or not sending.is_ended:
+            interrupted.finish(_leave, sending, send_again=True)
         _sending.reset(outer)
 
 

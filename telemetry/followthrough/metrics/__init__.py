@@ -40,7 +40,7 @@ def observe_request(method: str, route: str, outcome: RequestOutcome, seconds: f
 
 def count_published(task: str, queue: str) -> None:
     """Count one task handed to the broker."""
-    _published(task, queue).inc()
+    store.current.add_all((_published(task, queue).plus(1.0),))
 
 
 def observe_task(task: str, outcome: Outcome, seconds: float | None) -> None:
