@@ -84,8 +84,8 @@ $(PEERS)/.installed: bench/peers.lock | $(VENV)/.installed-dev
 bench-peers: setup-dev $(PEERS)/.installed ## Measure what other kits cost beside ours, and write README's table and plot (some 6 minutes)
 	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.overhead --python $(PEERS)/bin/python --readme README.md
 
-bench-outcomes: setup-dev $(PEERS)/.installed ## Compare what kits tell of tasks that end badly (some 10 minutes)
-	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.outcomes --python $(PEERS)/bin/python
+bench-outcomes: setup-dev $(PEERS)/.installed ## Compare what kits tell of tasks that end badly, and write the table of docs/outcomes.md (some 10 minutes)
+	@PYTHONPATH=.:telemetry $(BIN)/python -m bench.outcomes --python $(PEERS)/bin/python --page docs/outcomes.md
 
 lint: setup-dev ## ruff, mypy and import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

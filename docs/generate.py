@@ -9,6 +9,7 @@ from followthrough import names
 from followthrough.outcome import REQUEST_TELLING, TELLING, RequestKind
 
 HOME = Path(__file__).parent
+MARKS = ("<!-- bench.outcomes -->\n", "<!-- end of bench.outcomes -->\n")
 _NAME = re.compile(r'[A-Z_]+ = "(?P<name>[^"]+)"  # (?P<meaning>.+)')
 
 OUTCOMES = """\
@@ -47,15 +48,35 @@ known. Excluded URLs are not told at all.
 |---|---|---|---|
 """
 
+OTHERS = """
+# What other tracers make of it
+
+`make bench-outcomes` ends tasks in each of these ways, in a worker of its own with each kit that
+README's table compares, and reads the spans that come out. `yes`: each run has one span, with an
+error where it failed and none where it did not (what was rejected, revoked or expired may have
+either); `no span`: none came; `as success`: one came without an error, though the task failed;
+`as failure`: the reverse; `n of m`, `n spans`: too few, or too many. The last row says whether the
+worker outlives what is no message at all.
+
+"""
+
 
 def outcomes() -> str:
-    """The text of outcomes.md."""
+    """The text of outcomes.md, with the measured table that stands there now."""
     return (
         OUTCOMES
         + "".join(_outcome(kind) for kind in TELLING)
         + REQUESTS
         + "".join(_request(kind) for kind in REQUEST_TELLING)
+        + OTHERS
+        + measured((HOME / "outcomes.md").read_text())
     )
+
+
+def measured(page: str) -> str:
+    """The table of `make bench-outcomes` between its marks, as a page has it."""
+    begin, end = MARKS
+    return begin + page.partition(begin)[2].partition(end)[0] + end
 
 
 def _request(kind: RequestKind) -> str:

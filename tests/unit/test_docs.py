@@ -8,6 +8,8 @@ import runpy
 
 import pytest
 
+from bench import pages
+from bench.outcomes import table
 from followthrough import names, outcome
 from tests.support import HOME
 
@@ -17,6 +19,13 @@ def test_the_committed_page_is_the_generated_one(file: str, make: str) -> None:
     """Who changes the table also commits the page: `python docs/generate.py`."""
     text = runpy.run_path(str(HOME / "docs" / "generate.py"))[make]()
     assert (HOME / "docs" / file).read_text() == text
+
+
+def test_a_page_that_is_made_anew_keeps_its_measured_table() -> None:
+    measured = runpy.run_path(str(HOME / "docs" / "generate.py"))["measured"]
+    begin, end = pages.marks(table.NAME)
+    assert measured(f"before\n{begin}| told |\n{end}after\n") == f"{begin}| told |\n{end}"
+    assert measured("a page without one\n") == begin + end
 
 
 def test_the_page_on_logs_names_events_and_fields_that_there_are() -> None:
