@@ -148,6 +148,8 @@ def test_a_task_that_takes_its_process_down_three_times_is_put_aside(
     (found,) = [item for item in quarantine.items(worker.state) if item.task_id == task_id]
     assert (found.reason, found.task, found.queue) == ("poison", task, QUEUE)
     assert worker.client.AsyncResult(task_id).state == "FAILURE"
+    if task == "kit.poison":
+        wait_for(lambda: worker.alerts(task_id), "its alert is kept")
     assert len(worker.alerts(task_id)) == (task == "kit.poison")
 
 

@@ -76,7 +76,7 @@ def spans(app: Celery, instrumentor: Any) -> Spans:
     # Celery's own tracer keeps the receivers that there were when it was built.
     for task in app.tasks.values():
         task.__trace__ = None
-    worker = app.Worker(pool="solo", concurrency=1, loglevel="CRITICAL")
+    worker = app.Worker(pool="solo", concurrency=1, loglevel="CRITICAL", redirect_stdouts=False)
     thread = threading.Thread(target=worker.start)
     thread.start()
     try:
