@@ -13,12 +13,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from opentelemetry import trace
 
 import followthrough
-from followthrough import guard, tracing
+from followthrough import guard, slots, tracing
 from followthrough.alerts import keep
 
 NUMBER = struct.Struct("<Q")
@@ -206,9 +207,18 @@ def signals() -> None:
     recorder = tracing.provider._Current.recorder
     assert recorder is not None
     record("last")
+    _wait_for_an_agent()
     table = recorder._table
     assert table is not None
     say(f"DONE {arrived} {whole} {table._count - len(table.free)}")
+
+
+def _wait_for_an_agent() -> None:
+    """Each start of one may have been cut off so far; the next comes with a record."""
+    lock, end = Path(os.environ["FOLLOWTHROUGH_STATE_DIR"], "agent.lock"), time.monotonic() + 10
+    while not slots.is_held(lock) and time.monotonic() < end:
+        record("waiting")
+        threading.Event().wait(0.02)
 
 
 def _raise(*_: object) -> None:

@@ -54,6 +54,10 @@ class Launcher:
         except OSError as error:
             self._next = now + LONGEST
             logger.warning("no agent can be started: %s", error)
+        except BaseException:
+            # Out of a signal's handler: whether it was started is not known.
+            self._next = now
+            raise
 
     def _start_if_free(self) -> None:
         if slots.is_held(self._state_dir / "agent.lock"):
@@ -68,8 +72,14 @@ class Launcher:
         else:
             # One that ends as soon as it begins would end again.
             self._pause = min(LONGEST, self._pause * 2)
-        (self._state_dir / "agent.starting").touch()
-        self._start()
+        starting = self._state_dir / "agent.starting"
+        starting.touch()
+        try:
+            self._start()
+        except BaseException:
+            # Nobody needs to wait for it; two that were started are one soon.
+            starting.unlink(missing_ok=True)
+            raise
 
     def _start(self) -> None:
         with (self._state_dir / "agent.log").open("ab") as output:
