@@ -12,14 +12,13 @@ import contextlib
 import json
 import os
 import secrets
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import redact
+from . import disk, redact
 
 ITEMS = 1000
 BYTES = 64 * 1024**2
@@ -95,7 +94,7 @@ def keep(state_dir: Path, item: Item) -> int:
     place = folder(state_dir)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     dropped = _make_room(place, len(item.payload))
-    _write(place / f"{item.id}{SUFFIX}", to_json(item))
+    disk.write(place / f"{item.id}{SUFFIX}", to_json(item))
     return dropped
 
 
@@ -109,20 +108,6 @@ def _make_room(place: Path, size: int) -> int:
         (place / name).unlink(missing_ok=True)
         total, dropped = total - size, dropped + 1
     return dropped
-
-
-def _write(path: Path, data: bytes) -> None:
-    # mkstemp's files are their owner's alone.
-    handle, temporary = tempfile.mkstemp(".tmp", f".{path.stem}.", path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def to_json(item: Item) -> bytes:

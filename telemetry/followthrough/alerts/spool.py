@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from .. import disk
 from .alert import Alert, to_json
 
 LIMIT = 10_000
@@ -53,7 +53,8 @@ def write(state_dir: Path, alert: Alert) -> bool:
     look = _look(folder)
     if look.waiting >= LIMIT:
         return False
-    _write(path, to_json(alert))
+    disk.write(path, to_json(alert))
+    _sync(folder)
     look.waiting += 1
     return True
 
@@ -110,20 +111,6 @@ def _waiting(folder: Path) -> list[os.DirEntry[str]]:
 
 def _is_alert(name: str) -> bool:
     return name.endswith(".json") and not name.startswith(".")
-
-
-def _write(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(".tmp", f".{path.stem}.", path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:
