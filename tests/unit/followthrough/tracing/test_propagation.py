@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import baggage, propagate, trace
 from opentelemetry.context import Context
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace import SpanContext
 
 from followthrough.tracing import propagation
@@ -130,3 +131,28 @@ def test_a_propagator_that_raises_is_as_if_nothing_came(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(propagate, "extract", fail)
     assert received({"HTTP_TRACEPARENT": PARENT}).context == Context()
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"HTTP_TRACEPARENT": PARENT},
+        {"HTTP_TRACEPARENT": f"00-{TRACE}-{SPAN}-02"},
+        {"HTTP_TRACEPARENT": PARENT, "HTTP_TRACESTATE": "a=1"},
+        {"HTTP_TRACEPARENT": PARENT, "HTTP_BAGGAGE": "tenant=a"},
+    ],
+)
+def test_a_message_s_headers_are_what_the_propagators_write(environ: dict[str, object]):
+    context, expected = received(environ).context, dict[str, str]()
+    propagate.inject(expected, context)
+    assert propagation.into_message(context) == expected
+
+
+def test_a_message_s_headers_are_those_of_the_host_s_own_propagator():
+    context, before = received({"HTTP_TRACEPARENT": PARENT}).context, propagate.get_global_textmap()
+    propagate.set_global_textmap(CompositePropagator([]))
+    try:
+        assert propagation.into_message(context) == {}
+    finally:
+        propagate.set_global_textmap(before)
