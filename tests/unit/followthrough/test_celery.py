@@ -150,7 +150,7 @@ def test_an_alert_that_the_disk_does_not_take_is_counted(
     told: Captured, celery: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("followthrough.guard.strict", False)
-    monkeypatch.setattr(spool, "_write", lambda *_: Path("/proc/none/x").touch())
+    monkeypatch.setattr(spool.disk, "write", lambda *_, **__: Path("/proc/none/x").touch())
     celery.tasks["unit.fail"].apply()
     assert told.metric("alerts_dropped_total", reason="unwritable") == 1
     assert told.metric("telemetry_errors_total", where="celery.task_postrun") == 1
