@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from kombu.transport import TRANSPORT_ALIASES, _transport_cache
 
 import followthrough
 
@@ -20,6 +21,18 @@ def _uninstrumented() -> Iterator[None]:
     followthrough.uninstrument_celery()
     yield
     followthrough.uninstrument_celery()
+
+
+# Before a test has made the service's app, which puts a transport of its own in their place.
+TRANSPORTS = dict(TRANSPORT_ALIASES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stock_transports() -> None:
+    """Kombu's transports belong to the process too: the kit's tests are of the stock ones."""
+    TRANSPORT_ALIASES.update(TRANSPORTS)
+    # What it found before is remembered.
+    _transport_cache.clear()
 
 
 @pytest.hookimpl(wrapper=True)

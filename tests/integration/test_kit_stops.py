@@ -70,7 +70,9 @@ def alike(worker: Worker, task_id: str) -> dict[str, Any]:
 
 
 def test_a_task_revoked_while_it_waits_in_the_worker_has_a_span(worker: Worker) -> None:
-    task_id = worker.send("kit.add", 1, 1, countdown=3)
+    # It takes messages by now, else the task's time has come before it is received.
+    worker.end(worker.send("kit.add", 1, 1))
+    task_id = worker.send("kit.add", 1, 1, countdown=10)
     inspect = worker.client.control.inspect(timeout=0.5)
     wait_for(lambda: task_id in json.dumps(inspect.scheduled() or {}), "the worker has it", LOSING)
     worker.client.control.revoke(task_id, reply=True, timeout=2)
