@@ -35,15 +35,20 @@ def guarded(where: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
         def run(*args: P.args, **kwargs: P.kwargs) -> R | None:
             try:
                 return hook(*args, **kwargs)
-            except Exception as error:
-                if strict or isinstance(error, tuple(_let_pass)):
-                    raise
-                report(where, error)
+            except Exception as error:  # noqa: BLE001  raised on where it is to be
+                caught(where, error)
                 return None
 
         return run
 
     return decorate
+
+
+def caught(where: str, error: Exception) -> None:
+    """What `guarded` does with an error, for a hook that spares the decorator's call."""
+    if strict or isinstance(error, tuple(_let_pass)):
+        raise error
+    report(where, error)
 
 
 def report(where: str, error: BaseException) -> None:
