@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import typing
-from typing import TYPE_CHECKING, Any, Literal
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Literal
 
 from . import catalogue, labels, store
 from .store import use
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..outcome import Outcome, RequestOutcome
+    from .store import Number
+    from .values import Numbers
 
 __all__ = [
     "announce",
@@ -34,44 +37,49 @@ DropReason = Literal["full", "unwritable"]
 
 def observe_request(method: str, route: str, outcome: RequestOutcome, seconds: float) -> None:
     """Count one HTTP request; `route` is the template, empty where none matched."""
-    series = _request(method, route, outcome.status, outcome.error_type)
-    store.current.add_all(series.plus(seconds))
+    total, bounds, buckets = _request(method, route, outcome.status, outcome.error_type)
+    bucket = buckets[bisect_left(bounds, seconds)]
+    store.current.add(((total, seconds), (bucket, 1.0)))
 
 
 def count_published(task: str, queue: str) -> None:
     """Count one task handed to the broker."""
-    store.current.add_all((_published(task, queue).plus(1.0),))
+    store.current.add(((_published(task, queue), 1.0),))
 
 
 def observe_task(task: str, outcome: Outcome, seconds: float | None) -> None:
     """Count the end of one attempt; `seconds` is None where the run time isn't known."""
-    amounts = [_results(task, outcome.kind, outcome.error_type).plus(1.0)]
-    if seconds is not None:
-        amounts += _duration(task, outcome.kind).plus(seconds)
-    store.current.add_all(amounts)
+    ended = (_results(task, outcome.kind, outcome.error_type), 1.0)
+    if seconds is None:
+        store.current.add((ended,))
+        return
+    total, bounds, buckets = _duration(task, outcome.kind)
+    bucket = buckets[bisect_left(bounds, seconds)]
+    store.current.add((ended, (total, seconds), (bucket, 1.0)))
 
 
 # To look a series up by its labels costs as much as to add to it.
 @functools.lru_cache(MOST_SERIES)
-def _request(method: str, route: str, status: int, error_type: str) -> Any:
+def _request(method: str, route: str, status: int, error_type: str) -> Numbers:
     kind = labels.error_type(route, error_type)
-    return catalogue.request_duration.labels(labels.method(method), route, str(status or ""), kind)
+    found = catalogue.request_duration.labels(labels.method(method), route, str(status or ""), kind)
+    return found.numbers
 
 
 @functools.lru_cache(MOST_SERIES)
-def _published(task: str, queue: str) -> Any:
-    return catalogue.tasks_published.labels(labels.task(task), labels.queue(queue))
+def _published(task: str, queue: str) -> Number:
+    return catalogue.tasks_published.labels(labels.task(task), labels.queue(queue)).number
 
 
 @functools.lru_cache(MOST_SERIES)
-def _results(task: str, kind: str, error_type: str) -> Any:
+def _results(task: str, kind: str, error_type: str) -> Number:
     name = labels.task(task)
-    return catalogue.task_results.labels(name, kind, labels.error_type(name, error_type))
+    return catalogue.task_results.labels(name, kind, labels.error_type(name, error_type)).number
 
 
 @functools.lru_cache(MOST_SERIES)
-def _duration(task: str, kind: str) -> Any:
-    return catalogue.task_duration.labels(labels.task(task), kind)
+def _duration(task: str, kind: str) -> Numbers:
+    return catalogue.task_duration.labels(labels.task(task), kind).numbers
 
 
 def announce(tasks: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ SIZE = 1 << 16
 # A fresh file: how many bytes are used, the header only.
 HEADER = struct.pack("ii", 8, 0)
 USED = struct.Struct("i")
-PAIR = struct.Struct("dd")  # a value, and a time that isn't used
+DOUBLE = 8
 # What reading a damaged file can raise; OSError, where it can't be read at all, is another matter.
 BROKEN = (RuntimeError, ValueError, TypeError, struct.error, IndexError)
 
@@ -49,25 +49,27 @@ class File(MmapedDict):
             _make(path)
         return cls(str(path))
 
-    def add(self, key: str, amount: float) -> None:
-        """Add to a number, made at zero where it is new; raises OSError on a full disk."""
-        place = self._positions.get(key)
-        if place is None:
-            self._init_value(key)
-            place = self._positions[key]
-        if amount:
-            # As `read_value` and `write_value` do it, in a third of the time.
-            value, _ = PAIR.unpack_from(self._m, place)
-            # In one step, unlike `pack_into`: a scrape may read meanwhile.
-            self._m[place : place + PAIR.size] = PAIR.pack(value + amount, 0.0)
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._map()
 
-    def value(self, key: str) -> float:
-        """A number, made at zero where it is new; raises OSError on a full disk."""
-        return float(self.read_value(key)[0])
+    def index(self, key: str) -> int:
+        """Where a number is in `numbers`, made at zero if it is new; OSError on a full disk."""
+        if key not in self._positions:
+            self._init_value(key)
+        return int(self._positions[key]) // DOUBLE
 
     def done(self) -> None:
         """Unmap and close the file."""
+        self.numbers.release()
         self.close()
+
+    def _map(self) -> None:
+        """See the file as doubles, as all values are at a multiple of eight.
+
+        To set one is one step, unlike `pack_into`: a scrape may read meanwhile.
+        """
+        self.numbers = memoryview(self._m)[: self._capacity // DOUBLE * DOUBLE].cast("d")
 
     def _init_value(self, key: str) -> None:
         self._reserve(self._used + len(key.encode()) + 32)
@@ -81,6 +83,7 @@ class File(MmapedDict):
             fallocate(self._f.fileno(), capacity)
             self._m = mmap.mmap(self._f.fileno(), capacity)
             self._capacity = capacity
+            self._map()
 
 
 def _make(path: Path) -> None:

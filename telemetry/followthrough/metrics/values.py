@@ -5,7 +5,6 @@ The host's own prometheus_client metrics and PROMETHEUS_MULTIPROC_DIR are left a
 
 from __future__ import annotations
 
-import bisect
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,13 +13,15 @@ import prometheus_client
 from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.utils import floatToGoString
 
-from .store import current
+from .store import Number, current
+
+Numbers = tuple[Number, Sequence[float], Sequence[Number]]
 
 
-class Value:
+class Value(Number):
     """A number of this process's files; made at zero, so that the series exists."""
 
-    __slots__ = ("_key", "_kind")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -31,19 +32,14 @@ class Value:
         values: Sequence[str],
         help_text: str,
     ) -> None:
-        self._kind = kind
-        self._key = mmap_key(metric, name, list(labels), list(values), help_text)
-        current.add(self._kind, self._key, 0.0)
+        super().__init__(kind, mmap_key(metric, name, list(labels), list(values), help_text))
+        self.inc(0.0)
 
     def inc(self, amount: float) -> None:
-        current.add(self._kind, self._key, amount)
-
-    def plus(self, amount: float) -> tuple[str, str, float]:
-        """What `Store.add_all` takes."""
-        return self._kind, self._key, amount
+        current.add(((self, amount),))
 
     def get(self) -> float:
-        return current.get(self._kind, self._key)
+        return current.get(self)
 
     def set_exemplar(self, exemplar: Any) -> None:
         """The files hold no exemplars."""
@@ -55,9 +51,11 @@ class Value:
 class Counter(prometheus_client.Counter):
     """A counter that all processes of the host share."""
 
-    def plus(self, amount: float) -> tuple[str, str, float]:
-        """What `inc` adds, as `Store.add_all` takes it."""
-        return self._value.plus(amount)
+    @property
+    def number(self) -> Number:
+        """What `inc` adds to."""
+        number: Number = self._value
+        return number
 
     def _metric_init(self) -> None:
         self._value: Any = _value(self, "_total", self._labelnames, self._labelvalues)
@@ -67,10 +65,10 @@ class Counter(prometheus_client.Counter):
 class Histogram(prometheus_client.Histogram):
     """A histogram that all processes of the host share."""
 
-    def plus(self, amount: float) -> list[tuple[str, str, float]]:
-        """What `observe` adds, as `Store.add_all` takes it."""
-        bucket = self._buckets[bisect.bisect_left(self._upper_bounds, amount)]
-        return [self._sum.plus(amount), bucket.plus(1.0)]
+    @property
+    def numbers(self) -> Numbers:
+        """What `observe` adds to: the sum, and of the buckets the first whose bound is as high."""
+        return self._sum, self._upper_bounds, self._buckets
 
     def _metric_init(self) -> None:
         self._created = time.time()

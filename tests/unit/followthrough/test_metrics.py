@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -131,13 +132,34 @@ def test_threads_lose_nothing(told: Captured) -> None:
 
 
 def test_many_series_grow_the_file(told: Captured) -> None:
-    for n in range(300):
+    for n in [*range(300), 0]:
         metrics.observe_request("GET", f"/route/{n}", decide_request(200), 0.01)
-    assert told.metric("http_server_request_duration_seconds_count") == 300
+    assert told.metric("http_server_request_duration_seconds_count") == 301
+    assert told.metric("http_server_request_duration_seconds_count", http_route="/route/0") == 2
     number = slots.held.number(told.settings.state_dir / "slots")
     path = told.settings.state_dir / "metrics" / f"histogram_{number}.db"
     assert path.stat().st_size > file.SIZE
     assert path.stat().st_blocks * 512 >= path.stat().st_size, "a sparse page may be a SIGBUS"
+
+
+def test_what_was_counted_elsewhere_before_is_counted_anew(tmp_path: Path) -> None:
+    """Where a number is in one file says nothing of another."""
+    for name, task in (("a", "t"), ("b", "first"), ("b", "t"), ("a", "t")):
+        metrics.use(tmp_path / name)
+        metrics.count_published(task, "q")
+    metrics.use(None)
+    metrics.count_published("t", "q")
+    assert 'task="t"} 2.0' in expose(tmp_path / "a").decode()
+    for task in ("t", "first"):
+        assert f'task="{task}"}} 1.0' in expose(tmp_path / "b").decode()
+
+
+def test_after_its_slot_was_let_go_a_process_counts_in_new_files(told: Captured) -> None:
+    metrics.count_published("t", "q")
+    shutil.rmtree(told.settings.state_dir)
+    slots.held.let_go(told.settings.state_dir / "slots")
+    metrics.count_published("t", "q")
+    assert told.metric("celery_tasks_published_total") == 1
 
 
 def test_a_full_disk_turns_counting_off_and_the_host_goes_on(
@@ -201,8 +223,8 @@ def test_a_corrupt_file_of_our_own_slot_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "counter_0.db"
     path.write_bytes(struct.pack("iii", 40, 0, 999) + b"x" * 60)
     opened = file.File.at(path)
-    opened.add("key", 2.0)
-    assert opened.value("key") == 2.0
+    opened.numbers[opened.index("key")] += 2.0
+    assert opened.read_value("key") == (2.0, 0.0)
     opened.done()
     assert path.with_suffix(".broken").exists()
 
