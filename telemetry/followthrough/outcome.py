@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Kind = Literal[
@@ -115,26 +116,20 @@ class Outcome:
     message: str = ""
     # The task lists its exception in `throws`: it failed, and nobody is to be troubled with it.
     expected: bool = False
+    # By TELLING, looked up once: each is asked for several times, and most outcomes are SUCCESS.
+    event: str = field(init=False, repr=False, compare=False)
+    level: str = field(init=False, repr=False, compare=False)
+    is_error: bool = field(init=False, repr=False, compare=False)
+    alertable: bool = field(init=False, repr=False, compare=False)
 
-    @property
-    def telling(self) -> Telling:
-        return TELLING[self.kind]
-
-    @property
-    def level(self) -> str:
-        return "info" if self.expected else self.telling.level
-
-    @property
-    def event(self) -> str:
-        return self.telling.event
-
-    @property
-    def is_error(self) -> bool:
-        return self.telling.is_error and not self.expected
-
-    @property
-    def alertable(self) -> bool:
-        return self.telling.alertable and not self.expected
+    def __post_init__(self) -> None:
+        telling = TELLING[self.kind]
+        vars(self).update(
+            event=telling.event,
+            level="info" if self.expected else telling.level,
+            is_error=telling.is_error and not self.expected,
+            alertable=telling.alertable and not self.expected,
+        )
 
 
 SUCCESS = Outcome("success")
@@ -156,9 +151,9 @@ def decide(
     another process than the task's own, a loss: the task didn't get to an end. `expected` says that
     the task lists its exception in `throws`.
     """
-    kind = _kind(said, cause, by, expired=expired, terminated=terminated)
-    if kind == "success":
+    if said == "SUCCESS" and not (expired or terminated):
         return SUCCESS
+    kind = _kind(said, cause, by, expired=expired, terminated=terminated)
     found = _cause(kind, cause)
     name = error_type(found) or TELLING[kind].error_type
     return Outcome(kind, name, _message(found), expected=expected)
@@ -241,14 +236,13 @@ class RequestOutcome:
     status: int
     error_type: str = ""
     message: str = ""
+    # By REQUEST_TELLING.
+    level: str = field(init=False, repr=False, compare=False)
+    is_error: bool = field(init=False, repr=False, compare=False)
 
-    @property
-    def level(self) -> str:
-        return REQUEST_TELLING[self.kind].level
-
-    @property
-    def is_error(self) -> bool:
-        return REQUEST_TELLING[self.kind].is_error
+    def __post_init__(self) -> None:
+        telling = REQUEST_TELLING[self.kind]
+        vars(self).update(level=telling.level, is_error=telling.is_error)
 
 
 def decide_request(
@@ -270,6 +264,12 @@ def decide_request(
         return RequestOutcome("failure", status, *told)
     if disconnected:
         return RequestOutcome("disconnected", status, "ClientDisconnected")
+    return _answered(status)
+
+
+# Made once for each status, as this is how nearly all requests end.
+@functools.lru_cache
+def _answered(status: int) -> RequestOutcome:
     return RequestOutcome("refused" if status >= CLIENT_ERROR else "success", status)
 
 

@@ -9,7 +9,15 @@ from billiard.exceptions import SoftTimeLimitExceeded, Terminated, TimeLimitExce
 from billiard.exceptions import WorkerLostError as Lost
 from celery.exceptions import ChordError, Ignore, Reject, Retry
 
-from followthrough.outcome import SAID, TELLING, Kind, Outcome, decide
+from followthrough.outcome import (
+    SAID,
+    TELLING,
+    Kind,
+    Outcome,
+    RequestOutcome,
+    decide,
+    decide_request,
+)
 
 
 class Unprintable(Exception):  # noqa: N818
@@ -96,3 +104,9 @@ def test_what_is_an_error_is_never_told_below_warning() -> None:
     retry = Outcome("retry")
     assert (retry.level, retry.event, retry.is_error) == ("warning", "task.retried", False)
     assert not retry.alertable
+
+
+def test_an_answer_has_the_same_outcome_each_time() -> None:
+    assert decide_request(200) is decide_request(200)
+    assert decide_request(404) == RequestOutcome("refused", 404)
+    assert decide_request(200) == RequestOutcome("success", 200)
