@@ -23,6 +23,7 @@ from typing import Any
 
 import psutil
 from celery import Celery
+from celery.worker.consumer import consumer
 from kombu import Connection, Consumer, Queue
 from kombu.transport import redis, virtual
 
@@ -34,6 +35,7 @@ HEADERS = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-
 HOST = """
 import os, followthrough
 from celery import Celery
+from celery.worker.consumer import consumer
 if os.environ["KIT"]:
     followthrough.configure("bench")
     followthrough.instrument_celery()
@@ -60,15 +62,23 @@ class Channel:
         self.qos.ack(tag)
 
 
-class Worker(SimpleNamespace):
-    """As much of a worker's consumer as a task's strategy needs."""
+class Worker(consumer.Consumer):
+    """As much of a worker's consumer as it takes to handle a message."""
 
-    __hash__ = object.__hash__
+    def __init__(self, **parts: Any) -> None:
+        vars(self).update(parts)
+
+    def call_soon_ack(self, settle: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        settle(*args, **kwargs)
 
 
-def consumer(app: Celery, received: list[Any]) -> Worker:
+def worker(app: Celery, received: list[Any]) -> Worker:
     return Worker(
         app=app,
+        strategies={},
+        on_task_message=set(),
+        restart_count=0,
+        _maximum_prefetch_restored=True,
         hostname="h",
         connection_errors=(OSError,),
         event_dispatcher=None,
@@ -87,19 +97,20 @@ def consumer(app: Celery, received: list[Any]) -> Worker:
 def taker(app: Celery) -> Callable[[str], Any]:
     """What a worker does with an item that it has popped; gives the request."""
     received: list[Any] = []
-    channel, worker = Channel(), consumer(app, received)
-    handle = app.tasks["bench.noop"].start_strategy(app, worker)
+    channel, taking = Channel(), worker(app, received)
+    taking.strategies["bench.noop"] = app.tasks["bench.noop"].start_strategy(app, taking)
+    handle = taking.create_task_handler()
 
     def on_message(raw: Any) -> None:
         message = virtual.Message(raw, channel=channel)
         channel.qos.append(message, message.delivery_tag)
-        handle(message, None, message.ack_log_error, message.reject_log_error, [])
+        handle(message)
 
     transport = object.__new__(redis.Transport)
     transport._callbacks = {"celery": on_message}
 
     def take(item: str) -> Any:
-        transport._deliver(json.loads(item), "celery")
+        transport._deliver(redis.loads(item), "celery")
         return received.pop()
 
     return take

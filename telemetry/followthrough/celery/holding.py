@@ -12,46 +12,44 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from kombu.transport import virtual
-from opentelemetry.instrumentation.utils import unwrap
-from wrapt import wrap_function_wrapper
 
 from .. import metrics, setup, tracing
-from ..guard import guarded
+from ..guard import caught
 from ..recorder import held
-from ..recorder.held import Entry, Table
-from . import aside, critical, unreadable
+from ..recorder.held import Table
+from . import aside, critical, replaced, unreadable
 from .current import current
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
-
-QOS = "kombu.transport.virtual"
 
 
 class _State:
     app: Any = None
     table: Table | None = None
-    # What counts the messages of each channel that consumes here.
+    # What counts the messages of each channel that consumes here, and the one that did so last.
     known: WeakSet[Any] = WeakSet()  # noqa: RUF012  one for the process
-    is_wrapped = False
+    last: Any = None
+    # Whether tasks are critical, by their names.
+    critical: dict[str, bool] = {}  # noqa: RUF012  one for the process
+    undo: list[Callable[[], None]] = []  # noqa: RUF012  one for the process
     is_off = False
 
 
 def connect(app: Any) -> None:
     """Note from now on what the worker of this app takes."""
     _State.app, _State.is_off = app, False
-    if not _State.is_wrapped:
-        wrap_function_wrapper(QOS, "QoS.append", _append)
-        wrap_function_wrapper(QOS, "QoS.ack", _ack)
-        _State.is_wrapped = True
+    _State.critical.clear()
+    if not _State.undo:
+        _State.undo.append(replaced.method(virtual.QoS, "append", _appender))
+        _State.undo.append(replaced.method(virtual.QoS, "ack", _acker))
 
 
 def disconnect() -> None:
     """Undo `connect`."""
-    if _State.is_wrapped:
-        unwrap(virtual.QoS, "append")
-        unwrap(virtual.QoS, "ack")
-        _State.is_wrapped = False
+    while _State.undo:
+        _State.undo.pop()()
     close()
 
 
@@ -59,16 +57,18 @@ def close() -> None:
     """Note no more, as the worker ends in order: kombu gives back what it held."""
     table, _State.table, _State.is_off = _State.table, None, True
     _State.known.clear()
+    _State.last = None
     if table is not None and table.pid == os.getpid():
         table.close()
 
 
 def runs(request: Any) -> None:
     """Note that a process has begun to run a task."""
-    if _State.table is not None:
+    table = _State.table
+    if table is not None:
         # Pools of greenlets give something else for a pid.
         pid = request.worker_pid if current.pool == "prefork" else os.getpid()
-        _State.table.runs(request.message.delivery_tag, pid or 0)
+        table.runs(request.message.delivery_tag, pid or 0)
 
 
 def stopped(request: Any) -> None:
@@ -77,50 +77,66 @@ def stopped(request: Any) -> None:
         _State.table.runs(request.message.delivery_tag, 0)
 
 
-def _append(wrapped: Any, qos: Any, args: Any, kwargs: Any) -> Any:
-    result = wrapped(*args, **kwargs)
-    _note(qos, *args, **kwargs)
-    return result
+# For each task, so in one step each, without a decorator's call.
 
 
-def _ack(wrapped: Any, _qos: Any, args: Any, kwargs: Any) -> Any:
-    # Each way to settle a message ends here, once the broker knows of it.
-    result = wrapped(*args, **kwargs)
-    _forget(*args, **kwargs)
-    return result
+def _appender(stock: Callable[[Any, Any, str], None]) -> Callable[[Any, Any, str], None]:
+    def append(qos: Any, message: Any, delivery_tag: str) -> None:
+        stock(qos, message, delivery_tag)
+        try:
+            if qos is not _State.last:
+                _begin(qos)
+            table = _State.table
+            if table is None or table.pid != os.getpid():
+                return
+            headers = message.headers
+            task = headers.get("task") or ""
+            texts = (
+                delivery_tag,
+                unreadable.popping.queue or aside.queue_of(message),
+                str(headers.get("id") or ""),
+                task,
+                str(headers.get("traceparent") or ""),
+            )
+            is_critical = _State.critical.get(task)
+            if is_critical is None:
+                is_critical = _is_critical(task)
+            if not table.add(texts, time.time(), is_critical):
+                metrics.count_not_held()
+        except Exception as error:  # noqa: BLE001  raised on where it is to be
+            caught("celery.held", error)
+
+    return append
 
 
-@guarded("celery.held")
-def _note(qos: Any, message: Any, delivery_tag: str) -> None:
-    if qos not in _State.known:
-        _begin(qos)
-    table = _State.table
-    if table is None or table.pid != os.getpid():
-        return
-    headers = message.headers
-    task = headers.get("task") or ""
-    entry = Entry(
-        tag=delivery_tag,
-        queue=unreadable.popped_from() or aside.queue_of(message),
-        task_id=str(headers.get("id") or ""),
-        task=task,
-        traceparent=str(headers.get("traceparent") or ""),
-        taken=time.time(),
-        critical=critical.is_critical(task, _State.app.tasks.get(task)),
-    )
-    if not table.add(entry):
-        metrics.count_not_held()
+def _acker(stock: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
+    def ack(qos: Any, delivery_tag: str) -> None:
+        # Each way to settle a message ends here, once the broker knows of it.
+        stock(qos, delivery_tag)
+        try:
+            table = _State.table
+            if table is not None and table.pid == os.getpid():
+                table.remove(delivery_tag)
+        except Exception as error:  # noqa: BLE001  raised on where it is to be
+            caught("celery.held", error)
+
+    return ack
 
 
-@guarded("celery.held")
-def _forget(delivery_tag: str) -> None:
-    table = _State.table
-    if table is not None and table.pid == os.getpid():
-        table.remove(delivery_tag)
+def _is_critical(name: str) -> bool:
+    task = _State.app.tasks.get(name)
+    found = critical.is_critical(name, task)
+    if task is not None:
+        # What others send may have any name.
+        _State.critical[name] = found
+    return found
 
 
 def _begin(qos: Any) -> None:
     """A channel begins to consume: the first one, one more, or one after a lost connection."""
+    _State.last = qos
+    if qos in _State.known:
+        return
     is_anew = all(each.channel.closed for each in _State.known)
     _State.known.add(qos)
     state_dir = aside.state_dir()

@@ -19,10 +19,11 @@ from kombu.utils.imports import symbol_by_name
 from opentelemetry import context, trace
 
 from .. import tracing
-from ..guard import guarded
-from . import noise, supervise
+from ..guard import caught, guarded
+from . import holding, noise, supervise
 from .carrier import parse, trace_context
 from .supervise import speaking
+from .timing import RECEIVED
 
 _Memory = type("MemoryError", (Exception,), {"__doc__": "A task's own, as Celery can take it."})
 
@@ -32,12 +33,20 @@ class Hooks:
 
     has_gone_back = False
 
+    # The first two are called for each task, so each does all in one step.
+
     def on_accepted(self: Any, pid: int, time_accepted: float) -> None:
         super().on_accepted(pid, time_accepted)  # type: ignore[misc]
-        supervise.on_accepted(self)
+        try:
+            holding.runs(self)
+        except Exception as error:  # noqa: BLE001  raised on where it is to be
+            caught("celery.task_accepted", error)
 
     def revoked(self: Any) -> Any:
-        # For each task, so without the cost of a context manager.
+        # Celery asks before it hands a task to the pool, with its delivery_info.
+        at = getattr(self.message, "followthrough_received", None)
+        if at is not None:
+            self.delivery_info[RECEIVED] = at
         speaking.request = self
         try:
             return super().revoked()  # type: ignore[misc]

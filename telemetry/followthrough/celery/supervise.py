@@ -7,7 +7,6 @@ import threading
 import time
 from dataclasses import replace
 from typing import Any
-from weakref import WeakValueDictionary
 
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import Task, signals
@@ -24,16 +23,12 @@ from .carrier import parse, trace_ids
 from .execute import in_pool_process, is_running
 from .poison import Poisoned, poisoned
 from .signals import connect as connect_signal
-from .timing import RECEIVED
 
 CHILD_EXIT_SECONDS = 1.0
 # Billiard gives a lost process's results ten seconds to arrive, and looks every second.
 LOST_SECONDS = 12.0
 STOCK = "celery.worker.request:Request"
 OURS = "followthrough.celery.request:Request"
-
-# What this worker has received and not yet forgotten, for start times and trace ids.
-_received: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 class _Speaking(threading.local):
@@ -56,7 +51,6 @@ def connect() -> None:
     # A path, so that only a worker imports Celery's worker.
     Task.Request = OURS
     connect_signal(signals.worker_init, on_worker_init)
-    connect_signal(signals.task_received, on_received)
     connect_signal(signals.task_failure, on_failure)
     connect_signal(signals.task_retry, on_retry)
     connect_signal(signals.task_revoked, on_revoked)
@@ -87,18 +81,6 @@ def on_worker_init(sender: Any, **_: Any) -> None:
     unreadable.connect()
     holding.connect(sender.app)
     _Main.holding = holding
-
-
-def on_received(request: Any, **_: Any) -> None:
-    _received[request.id] = request
-    request.delivery_info[RECEIVED] = time.time()
-
-
-@guarded("celery.task_accepted")
-def on_accepted(request: Any) -> None:
-    """A process has begun to run a task."""
-    if _Main.holding is not None:
-        _Main.holding.runs(request)
 
 
 def on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
@@ -244,7 +226,7 @@ def _tell(
     terminated: bool = False,
     label: str | None = None,
 ) -> None:
-    request = request or speaking.request or (_received.get(task_id) if message is None else None)
+    request = request or speaking.request
     if not _is_first(request):
         return
     headers = headers or getattr(request, "request_dict", {})

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,24 +24,26 @@ from wrapt import wrap_function_wrapper
 
 from .. import names
 from ..guard import guarded
-from . import aside, envelope
+from . import aside, envelope, replaced
 
 logger = structlog.get_logger("followthrough.celery")
 
 CONSUMER = "celery.worker.consumer.consumer"
-REDIS = "kombu.transport.redis"
 EXPECTED = {
     "on_decode_error": ["self", "message", "exc"],
     "on_unknown_message": ["self", "body", "message"],
     "on_invalid_task": ["self", "body", "message", "exc"],
     "create_task_handler": ["self", "promise"],
 }
+# What of kombu takes an item out of a queue and reads it.
+POPS = "_brpop_read"
 # What Celery raises over a message that says nonsense, where it has no name for it.
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class _Popping(threading.local):
-    now = False
+    """The queue of the message that is being taken just now; empty where that isn't known."""
+
     queue = ""
 
 
@@ -50,12 +54,7 @@ class _State:
     loads: Any = None
 
 
-_popping = _Popping()
-
-
-def popped_from() -> str:
-    """The queue of the message that is being taken just now; empty where that isn't known."""
-    return _popping.queue
+popping = _Popping()
 
 
 def is_on() -> bool:
@@ -91,7 +90,7 @@ def _strange_redis() -> list[str]:
     wrong = [
         name
         for owner, name, expected in (
-            (redis.Channel, "_brpop_read", ["self", "options"]),
+            (redis.Channel, POPS, ["self", "options"]),
             (redis.Transport, "_deliver", ["self", "message", "queue"]),
         )
         if _differs(owner, name, expected)
@@ -140,33 +139,38 @@ def _wrap_redis() -> None:
         return
     _State.loads, redis.loads = redis.loads, _loads
     _State.undo.append(lambda: setattr(redis, "loads", _State.loads))
-    _wrap(REDIS, redis.Channel, "_brpop_read", _brpop_read)
-    _wrap(REDIS, redis.Transport, "_deliver", _deliver)
-
-
-def _brpop_read(wrapped: Any, _channel: Any, args: Any, kwargs: Any) -> Any:
-    _popping.now = True
-    try:
-        return wrapped(*args, **kwargs)
-    finally:
-        _popping.now = False
+    _State.undo.append(replaced.method(redis.Transport, "_deliver", _deliverer))
 
 
 def _loads(item: Any, *args: Any, **kwargs: Any) -> Any:
-    # It is used for much else, but after a pop first for the item.
-    if not _popping.now:
-        return _State.loads(item, *args, **kwargs)
-    _popping.now = False
-    return envelope.read(item, _State.loads)
-
-
-def _deliver(wrapped: Any, _transport: Any, args: Any, kwargs: Any) -> Any:
-    message, queue = args
-    _popping.queue = queue
     try:
-        return wrapped(envelope.admit(message, queue), queue, **kwargs)
-    finally:
-        _popping.queue = ""
+        return _State.loads(item, *args, **kwargs)
+    except Exception as error:
+        # kombu reads much else with it, and can take that it fails but for an item that it popped.
+        if sys._getframe(1).f_code.co_name != POPS:  # noqa: SLF001
+            raise
+        return envelope.Unread(item, error)
+
+
+def _deliverer(stock: Callable[[Any, Any, str], Any]) -> Callable[[Any, Any, str], Any]:
+    """The way of an item to its consumer, after a look at it; for each task, so in one step."""
+
+    def deliver(transport: Any, message: Any, queue: str) -> Any:
+        if not envelope.is_usual(message):
+            message = envelope.admit(message, queue)
+        popping.queue = queue
+        try:
+            return stock(transport, message, queue)
+        except ValueError:
+            # A body that is not base64 is found by decoding it, which kombu does first of all.
+            admitted = envelope.admit(message, queue)
+            if admitted is message:
+                raise
+            return stock(transport, admitted, queue)
+        finally:
+            popping.queue = ""
+
+    return deliver
 
 
 def _on_decode_error(wrapped: Any, consumer: Any, args: Any, kwargs: Any) -> Any:
@@ -186,6 +190,7 @@ def _create_task_handler(wrapped: Any, consumer: Any, args: Any, kwargs: Any) ->
     handler = wrapped(*args, **kwargs)
 
     def on_task_received(message: Any) -> Any:
+        message.followthrough_received = time.time()
         try:
             return handler(message)
         except NONSENSE as error:

@@ -33,6 +33,7 @@ _START = struct.Struct("<8sII")
 # Whether it is one, whether it is critical, the process that runs it, when it was taken, and the
 # lengths of five texts.
 _ENTRY = struct.Struct("<B?xxId5H")
+_pack = _ENTRY.pack
 _PID = struct.Struct("<I")
 _PID_AT = 4
 _ROOM = SIZE - _ENTRY.size
@@ -50,6 +51,10 @@ class Entry:
     taken: float
     critical: bool = False
     pid: int = 0
+
+
+# An entry's tag, queue, task id, task and traceparent.
+Texts = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -109,22 +114,28 @@ class Table:
         self._free += range(capacity - 1, self._capacity - 1, -1)
         self._capacity = capacity
 
-    def add(self, entry: Entry) -> bool:
+    def add(self, texts: Texts, taken: float, critical: bool = False) -> bool:
         """Note a message; False if it doesn't fit. Raises OSError where the file can't grow."""
-        texts = _texts(entry)
-        if texts is None or not self._has_room():
+        joined = "".join(texts)
+        if joined.isascii() and len(joined) <= _ROOM:
+            # As nearly all are: a byte for each character.
+            body, lengths = joined.encode(), map(len, texts)
+        else:
+            parts = _fitting(*texts)
+            if parts is None:
+                return False
+            body, lengths = b"".join(parts), map(len, parts)
+        if not self._free and not self._has_room():
             return False
-        number = self._numbers.get(entry.tag)
+        number = self._numbers.get(texts[0])
         if number is None:
-            number = self._free.pop()
-        at, body = _at(number), b"".join(texts)
+            number = self._numbers[texts[0]] = self._free.pop()
+        at = HEAD + number * SIZE
+        record = _pack(0, critical, 0, taken, *lengths) + body
         self._map[at] = 0
-        self._map[at + _ENTRY.size : at + _ENTRY.size + len(body)] = body
-        lengths = map(len, texts)
-        _ENTRY.pack_into(self._map, at, 0, entry.critical, entry.pid, entry.taken, *lengths)
+        self._map[at : at + len(record)] = record
         # The last step makes it one, so that a kill leaves none that is half written.
         self._map[at] = 1
-        self._numbers[entry.tag] = number
         return True
 
     def _has_room(self) -> bool:
@@ -136,19 +147,19 @@ class Table:
         """Note that a process has begun to run a message."""
         number = self._numbers.get(tag)
         if number is not None:
-            _PID.pack_into(self._map, _at(number) + _PID_AT, pid)
+            _PID.pack_into(self._map, HEAD + number * SIZE + _PID_AT, pid)
 
     def remove(self, tag: str) -> None:
         """Forget a message that was settled."""
         number = self._numbers.pop(tag, None)
         if number is not None:
-            self._map[_at(number)] = 0
+            self._map[HEAD + number * SIZE] = 0
             self._free.append(number)
 
     def forget_waiting(self) -> None:
         """Forget what no process has begun: its connection is gone, and others may have it."""
         for tag, number in tuple(self._numbers.items()):
-            if _PID.unpack_from(self._map, _at(number) + _PID_AT) == (0,):
+            if _PID.unpack_from(self._map, HEAD + number * SIZE + _PID_AT) == (0,):
                 self.remove(tag)
 
     def close(self) -> None:
@@ -157,19 +168,15 @@ class Table:
         os.close(self._fd)
 
 
-def _at(number: int) -> int:
-    return HEAD + number * SIZE
-
-
-def _texts(entry: Entry) -> list[bytes] | None:
+def _fitting(tag: str, queue: str, task_id: str, task: str, traceparent: str) -> list[bytes] | None:
     """What is kept of an entry; None where not even what it takes to give it back fits."""
-    needed = [_bytes(text) for text in (entry.tag, entry.queue, entry.task_id)]
+    needed = [_bytes(text) for text in (tag, queue, task_id)]
     room = _ROOM - sum(map(len, needed))
     if room < 0:
         return None
-    parent = _bytes(entry.traceparent)
+    parent = _bytes(traceparent)
     parent = parent if len(parent) <= room else b""
-    return [*needed, _bytes(entry.task)[: room - len(parent)], parent]
+    return [*needed, _bytes(task)[: room - len(parent)], parent]
 
 
 def _bytes(text: str) -> bytes:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kombu.transport.virtual import Channel, Message
 from kombu.utils.json import loads
@@ -74,6 +74,44 @@ def test_a_message_with_any_part_spoilt_is_taken(part: str, value: Any) -> None:
 @given(st.sampled_from(["body_encoding", "delivery_tag", "delivery_info", "priority"]), json_values)
 def test_a_message_with_any_property_spoilt_is_taken(name: str, value: Any) -> None:
     through(json.dumps({**GOOD, "properties": {**GOOD["properties"], name: value}}).encode())
+
+
+def spoilt(name: str, value: Any) -> dict[str, Any]:
+    """A good message but for one part, wherever that is."""
+    message = json.loads(json.dumps(GOOD))
+    properties = message["properties"]
+    for place in (message, message["headers"], properties, properties["delivery_info"]):
+        if name in place:
+            place[name] = value
+    return message  # type: ignore[no-any-return]
+
+
+parts = [*GOOD, *GOOD["headers"], *GOOD["properties"], *GOOD["properties"]["delivery_info"]]
+
+
+@given(st.sampled_from(parts), json_values)
+@example("body", "x")
+@example("body", "é")
+@example("body", "W10=\n")
+def test_what_looks_usual_is_what_has_no_problem_or_what_kombu_does_not_decode(
+    name: str, value: Any
+) -> None:
+    message = spoilt(name, value)
+    problem = envelope.problem(message)
+    if envelope.is_usual(message) and problem:
+        assert name == "body"
+        with pytest.raises(ValueError, match=r"."):
+            taken(message)
+
+
+@pytest.mark.parametrize("item", [GOOD, {**GOOD, "body": ""}])
+def test_a_good_message_looks_usual(item: dict[str, Any]) -> None:
+    assert envelope.is_usual(item)
+
+
+@pytest.mark.parametrize("item", [None, 5, "x", [], {}, envelope.Unread("x", ValueError())])
+def test_what_is_no_message_does_not(item: Any) -> None:
+    assert not envelope.is_usual(item)
 
 
 @pytest.mark.parametrize(

@@ -105,3 +105,28 @@ def test_only_settings_that_another_process_can_be_told_are_kept(told: Captured)
 def test_what_does_not_fit_is_counted(told: Captured) -> None:
     Channel().deliver("x" * 400)
     assert told.metric("celery_messages_not_held_total") == 1
+
+
+def test_a_critical_task_is_noted_as_one(told: Captured, app: Celery) -> None:
+    @app.task(name="dear", critical=True, shared=False)
+    def dear() -> None:
+        pass
+
+    channel = Channel()
+    for tag, task in (("a", "dear"), ("b", "t"), ("c", "dear")):
+        channel.deliver(tag, task)
+    (path,) = held.folder(told.settings.state_dir).iterdir()
+    with path.open("rb") as file:
+        found = held.read(file.fileno())
+    assert found is not None
+    assert {each.tag: each.critical for each in found.entries} == {"a": True, "b": False, "c": True}
+
+
+@pytest.mark.usefixtures("told")
+def test_it_is_undone_without_a_trace() -> None:
+    before = vars(virtual.QoS).copy()
+    for _ in range(2):
+        holding.connect(Celery("unit", broker="memory://"))
+        assert virtual.QoS.append is not before["append"]
+        holding.disconnect()
+        assert vars(virtual.QoS) == before

@@ -33,6 +33,12 @@ def entry(tag: str = "tag", **values: object) -> Entry:
     )  # type: ignore[arg-type]
 
 
+def add(table: Table, tag: str = "tag", **values: object) -> bool:
+    made = entry(tag, **values)
+    texts = made.tag, made.queue, made.task_id, made.task, made.traceparent
+    return table.add(texts, made.taken, made.critical)
+
+
 def seen(table: Table) -> list[Entry]:
     found = held.read(table._fd)
     assert found is not None
@@ -50,7 +56,7 @@ def table(tmp_path: Path):
 
 def test_what_was_added_and_not_removed_is_there(table: Table) -> None:
     for tag in "abc":
-        assert table.add(entry(tag, critical=tag == "c"))
+        assert add(table, tag, critical=tag == "c")
     table.remove("b")
     table.runs("c", 77)
     assert seen(table) == [entry("a"), entry("c", critical=True, pid=77)]
@@ -58,14 +64,14 @@ def test_what_was_added_and_not_removed_is_there(table: Table) -> None:
 
 
 def test_a_message_that_comes_again_under_its_tag_is_one_entry(table: Table) -> None:
-    table.add(entry("a", taken=1.0))
-    table.add(entry("a", taken=2.0))
+    add(table, "a", taken=1.0)
+    add(table, "a", taken=2.0)
     assert seen(table) == [entry("a", taken=2.0)]
 
 
 def test_what_waits_is_forgotten_and_what_runs_is_not(table: Table) -> None:
-    table.add(entry("a"))
-    table.add(entry("b"))
+    add(table, "a")
+    add(table, "b")
     table.runs("b", 77)
     table.forget_waiting()
     assert [each.tag for each in seen(table)] == ["b"]
@@ -73,7 +79,7 @@ def test_what_waits_is_forgotten_and_what_runs_is_not(table: Table) -> None:
 
 def test_five_thousand_messages_take_little_room(table: Table) -> None:
     tags = [str(number) for number in range(5000)]
-    assert all(table.add(entry(tag, task="t" * 100, traceparent="p" * 55)) for tag in tags)
+    assert all(add(table, tag, task="t" * 100, traceparent="p" * 55) for tag in tags)
     assert [each.tag for each in seen(table)] == tags
     assert table.path.stat().st_size < 4 * 1024**2
 
@@ -82,9 +88,9 @@ def test_more_than_the_most_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(held, "FIRST", 2)
     monkeypatch.setattr(held, "MOST", 4)
     table = Table(tmp_path, BROKER)
-    assert [table.add(entry(str(number))) for number in range(6)] == [True] * 4 + [False] * 2
+    assert [add(table, str(number)) for number in range(6)] == [True] * 4 + [False] * 2
     table.remove("0")
-    assert table.add(entry("6"))
+    assert add(table, "6")
     table.close()
 
 
@@ -93,8 +99,7 @@ def test_an_entry_says_what_it_takes_to_give_it_back_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory, tag: str, queue: str, parent: str, task: str
 ) -> None:
     table = Table(tmp_path_factory.mktemp("held"), BROKER)
-    given = entry(tag, queue=queue, traceparent=parent, task=task)
-    fits = table.add(given)
+    fits = add(table, tag, queue=queue, traceparent=parent, task=task)
     assert fits == (len(tag.encode()) + len(queue.encode()) + 1 <= held._ROOM)
     for found in seen(table):
         assert (found.tag, found.queue, found.task_id) == (tag, queue, "i")
@@ -102,11 +107,20 @@ def test_an_entry_says_what_it_takes_to_give_it_back_or_is_refused(
     table.close()
 
 
+@given(st.text(st.characters(codec="ascii")), st.text(st.characters(codec="ascii"), max_size=400))
+def test_an_entry_of_plain_ascii_says_what_any_other_says(queue: str, task: str) -> None:
+    """The short way for it is as the long one."""
+    texts = ("tag", queue, "i", task, "p" * 55)
+    fitting = held._fitting(*texts)
+    if fitting is not None and len("".join(texts)) <= held._ROOM:
+        assert fitting == [text.encode() for text in texts]
+
+
 def test_only_its_owner_reads_it_and_nobody_takes_it_while_the_owner_lives(
     tmp_path: Path,
 ) -> None:
-    code = "import sys, pathlib, time; from followthrough.recorder.held import Entry, Table; "
-    code += "t = Table(pathlib.Path(sys.argv[1]), {}); t.add(Entry('a', 'q', 'i', 't', '', 1.0)); "
+    code = "import sys, pathlib, time; from followthrough.recorder.held import Table; "
+    code += "t = Table(pathlib.Path(sys.argv[1]), {}); t.add(('a', 'q', 'i', 't', ''), 1.0); "
     code += "print(t.path, flush=True); sys.stdin.read()"
     argv = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
