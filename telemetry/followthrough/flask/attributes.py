@@ -25,17 +25,13 @@ from opentelemetry.util.http import (
 
 from .. import names, redact
 from ..metrics.labels import METHODS
+from ..recorder import encode
+from ..recorder.encode import Kept
 
 LONGEST = 400  # characters of a path, a query or a user agent
 OTHER = "_OTHER"
 _HTTP = "HTTP/"
-_PROXY_FIX = "werkzeug.proxy_fix.orig"
-
-
-def method(environ: Mapping[str, Any]) -> str:
-    """The request's method; `_OTHER` where it is none of the known ones."""
-    given = str(environ.get("REQUEST_METHOD", "")).strip()
-    return given if given in METHODS else sanitize_method(given)
+PROXY_FIX = "werkzeug.proxy_fix.orig"
 
 
 def span_name(method: str, route: str) -> str:
@@ -44,33 +40,58 @@ def span_name(method: str, route: str) -> str:
     return f"{first} {route}" if route else first
 
 
-def of_request(environ: Mapping[str, Any], method: str) -> dict[str, Any]:
-    """All that is known as a request begins."""
-    found: dict[str, Any] = {names.HTTP_METHOD: method}
-    given = str(environ.get("REQUEST_METHOD", "")).strip()
-    if given != method:
-        found[names.HTTP_METHOD_ORIGINAL] = given[:LONGEST]
-    found |= of_parties(environ)
+def of_request(environ: Mapping[str, Any]) -> tuple[dict[str, Any], Kept]:
+    """All that is known as a request begins, and with what of it many others begin too."""
+    get = environ.get
+    alike = tuple(map(get, _ALIKE))
+    kept = _kept.get(alike) or _keep(alike, environ)
+    found = kept.attributes.copy()
+    if client := get("REMOTE_ADDR"):
+        found[names.CLIENT_ADDRESS] = client[:LONGEST]
+    if number := _number(get("REMOTE_PORT")):
+        found[names.CLIENT_PORT] = number
     found[names.URL_PATH] = path(environ)[:LONGEST]
-    if query := environ.get("QUERY_STRING"):
+    if query := get("QUERY_STRING"):
         found[names.URL_QUERY] = redact.text(query[:LONGEST])
+    return found, kept
+
+
+# What tells requests of one kind and caller from others, and which are kept.
+_ALIKE = (
+    "REQUEST_METHOD",
+    "wsgi.url_scheme",
+    "HTTP_HOST",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "HTTP_USER_AGENT",
+    "SERVER_PROTOCOL",
+)
+_MOST_KEPT = 256
+_kept: dict[tuple[Any, ...], Kept] = {}
+
+
+def _keep(alike: tuple[Any, ...], environ: Mapping[str, Any]) -> Kept:
+    given = str(environ.get("REQUEST_METHOD", "")).strip()
+    known = given if given in METHODS else sanitize_method(given)
+    found: dict[str, Any] = {names.HTTP_METHOD: known}
+    if given != known:
+        found[names.HTTP_METHOD_ORIGINAL] = given[:LONGEST]
+    found |= _of_server(environ)
     if agent := environ.get("HTTP_USER_AGENT"):
         found[names.USER_AGENT] = agent[:LONGEST]
         if synthetic := _synthetic(agent[:LONGEST]):
             found[names.USER_AGENT_SYNTHETIC] = synthetic
     if protocol := environ.get("SERVER_PROTOCOL", ""):
         found[names.NETWORK_PROTOCOL_VERSION] = protocol.removeprefix(_HTTP)
-    return found
+    if len(_kept) >= _MOST_KEPT:
+        _kept.clear()
+    _kept[alike] = made = encode.kept(found)
+    return made
 
 
 def of_parties(environ: Mapping[str, Any]) -> dict[str, Any]:
     """Who asks whom; a middleware for proxies (ProxyFix) changes it after the request began."""
-    found: dict[str, Any] = {names.URL_SCHEME: environ.get("wsgi.url_scheme", "http")}
-    address, port = _host(environ.get("HTTP_HOST") or environ.get("SERVER_NAME", ""))
-    if address:
-        found[names.SERVER_ADDRESS] = address
-    if number := port or _number(environ.get("SERVER_PORT")):
-        found[names.SERVER_PORT] = number
+    found = _of_server(environ)
     if client := environ.get("REMOTE_ADDR"):
         found[names.CLIENT_ADDRESS] = client[:LONGEST]
     if number := _number(environ.get("REMOTE_PORT")):
@@ -78,13 +99,20 @@ def of_parties(environ: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _of_server(environ: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {names.URL_SCHEME: environ.get("wsgi.url_scheme", "http")}
+    address, port = _host(environ.get("HTTP_HOST") or environ.get("SERVER_NAME", ""))
+    if address:
+        found[names.SERVER_ADDRESS] = address
+    if number := port or _number(environ.get("SERVER_PORT")):
+        found[names.SERVER_PORT] = number
+    return found
+
+
 def behind_proxies(environ: Mapping[str, Any]) -> dict[str, Any]:
-    """The parties anew where ProxyFix has changed them since the request began."""
-    before = environ.get(_PROXY_FIX)
-    if before is None:
-        return {}
+    """The parties anew, for ProxyFix has changed them since the request began."""
     found = of_parties(environ)
-    peer = before.get("REMOTE_ADDR")
+    peer = environ[PROXY_FIX].get("REMOTE_ADDR")
     if peer and peer != environ.get("REMOTE_ADDR"):
         found[names.NETWORK_PEER_ADDRESS] = peer
     return found

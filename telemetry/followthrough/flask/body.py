@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..tracing.current import attach, detach
+
 if TYPE_CHECKING:
     from .request import Request
 
@@ -24,17 +26,18 @@ class Body:
     def __next__(self) -> bytes:
         request = self._request
         # Also after the last byte: what an iterator of others attaches, it detaches as it ends.
-        request.enter()
+        token = attach(request.context)
         try:
             chunk = self._next()
         except StopIteration:
-            request.end()
+            if not request.ended:
+                request.end()
             raise
         except BaseException as error:
             request.end(error, raised=True)
             raise
         finally:
-            request.leave()
+            detach(token)
         if self._left is not None:
             self._left -= len(chunk)
             if self._left <= 0:
@@ -46,17 +49,18 @@ class Body:
         close = getattr(self._chunks, "close", None)
         if close is not None:
             self._within(close)
-        self._request.end(disconnected=True)
+        if not self._request.ended:
+            self._request.end(disconnected=True)
 
     def _within(self, close: Any) -> None:
-        self._request.enter()
+        token = attach(self._request.context)
         try:
             close()
         except BaseException as error:
             self._request.end(error, raised=True)
             raise
         finally:
-            self._request.leave()
+            detach(token)
 
 
 def is_file(body: object, environ: Mapping[str, Any]) -> bool:

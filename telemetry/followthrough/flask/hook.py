@@ -14,15 +14,17 @@ from typing import Any, ClassVar
 
 import flask
 from flask.app import Flask
-from flask.signals import got_request_exception, request_started
+from flask.signals import got_request_exception
 
 from .. import guard
+from ..tracing.current import attach, detach
 from . import place
 from .options import Options
 from .request import KEY, begin
 
 _APP = "_followthrough_options"
 _flask_call: Callable[..., Iterable[bytes]] = Flask.__call__
+_flask_preprocess: Callable[..., Any] = Flask.preprocess_request
 
 
 class _Hooked:
@@ -74,8 +76,10 @@ def is_hooked(app: Flask) -> bool:
 def _install() -> None:
     if Flask.__call__ is not _call:
         Flask.__call__ = _call  # type: ignore[assignment, method-assign]
-    for signal, receiver in _receivers():
-        signal.connect(receiver, weak=False)
+    if Flask.preprocess_request is not _preprocess:
+        # In place of the signal `request_started`, whose sending costs as much as a span.
+        Flask.preprocess_request = _preprocess  # type: ignore[assignment, method-assign]
+    got_request_exception.connect(_on_exception, weak=False)
 
 
 def _remove_unused() -> None:
@@ -84,47 +88,48 @@ def _remove_unused() -> None:
     # Whoever has replaced it since then goes on; ours lets requests through.
     if Flask.__call__ is _call:
         Flask.__call__ = _flask_call  # type: ignore[method-assign]
-    for signal, receiver in _receivers():
-        signal.disconnect(receiver)
-
-
-def _receivers() -> tuple[tuple[Any, Any], ...]:
-    return (request_started, _on_started), (got_request_exception, _on_exception)
+    if Flask.preprocess_request is _preprocess:
+        Flask.preprocess_request = _flask_preprocess  # type: ignore[method-assign]
+    got_request_exception.disconnect(_on_exception)
 
 
 def _call(app: Flask, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-    options = vars(app).get(_APP, _Hooked.everyone)
+    own = app.__dict__
+    options = own.get(_APP, _Hooked.everyone)
     around = environ.get(KEY)
     if options is None or (around is not None and not around.ended):
         return _flask_call(app, environ, start_response)
-    if place.is_wrapped(app):
+    if place.WRAPPED in own:
         _unwrap(app)
     request = begin(options, environ, start_response)
     if request is None:
         return _flask_call(app, environ, start_response)
-    request.enter()
+    token = attach(request.context)
     try:
         body = _flask_call(app, environ, request.start_response)
     except BaseException as error:
         request.end(error, raised=True)
         raise
     finally:
-        request.leave()
-    return request.sent(body) or body
+        detach(token)
+    return request.sent(body)
 
 
 @guard.guarded("flask.unwrap")
 def _unwrap(app: Flask) -> None:
     with _Hooked.lock:
-        if place.is_wrapped(app):
+        if place.WRAPPED in vars(app):
             place.unwrap(app)
 
 
-@guard.guarded("flask.request_started")
-def _on_started(_app: Flask, **_: Any) -> None:
-    request = flask.request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-    if (current := request.environ.get(KEY)) is not None:
-        current.matched(request)
+def _preprocess(app: Flask, *args: Any, **kwargs: Any) -> Any:
+    try:
+        request = flask.request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        if (current := request.environ.get(KEY)) is not None:
+            current.matched(request)
+    except Exception as error:  # noqa: BLE001  raised on where it is to be
+        guard.caught("flask.preprocess_request", error)
+    return _flask_preprocess(app, *args, **kwargs)
 
 
 @guard.guarded("flask.got_request_exception")

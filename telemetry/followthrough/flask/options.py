@@ -52,6 +52,8 @@ class Options:
     def comment(self, request: Request) -> dict[str, str]:
         """What SQL comments say of this request, as the stock instrumentor has it."""
         rule = request.url_rule
+        if rule is not None and not self.comments:
+            return {"framework": _FRAMEWORK, "controller": rule.endpoint, "route": rule.rule}
         values = (_FRAMEWORK, request.endpoint, rule.rule if rule else None)
         if not self.comments:
             return {key: value for key, value in zip(_COMMENT, values, strict=True) if value}

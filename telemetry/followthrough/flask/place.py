@@ -8,7 +8,8 @@ from flask.app import Flask
 from opentelemetry.instrumentation import flask as stock
 
 _STATIC = ("instrument_app", "uninstrument_app")
-_WRAPPED = "_original_wsgi_app"
+# An app has this once the stock instrumentor was put on it.
+WRAPPED = "_original_wsgi_app"
 _methods = {name: vars(stock.FlaskInstrumentor)[name] for name in _STATIC}
 
 logger = logging.getLogger(__name__)
@@ -32,14 +33,9 @@ def give_back(ours: stock.FlaskInstrumentor) -> None:
         setattr(stock.FlaskInstrumentor, name, method)
 
 
-def is_wrapped(app: Flask) -> bool:
-    """Whether the stock instrumentor was put on this app."""
-    return _WRAPPED in vars(app)
-
-
 def unwrap(app: Flask) -> None:
     """Take the stock instrumentor off an app that it was put on before ours was."""
-    original = vars(app).pop(_WRAPPED)
+    original = vars(app).pop(WRAPPED)
     if getattr(app.wsgi_app, "__module__", "") != stock.__name__:
         logger.warning("An app is traced twice: take the stock instrumentor off it first")
         return

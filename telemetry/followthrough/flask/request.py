@@ -8,20 +8,22 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from flask import has_request_context
+from flask import request as flask_request
 from opentelemetry import trace
-from opentelemetry.context import Context, set_value
+from opentelemetry.context import Context
 from opentelemetry.instrumentation.propagators import (
     TraceResponsePropagator,
     get_global_response_propagator,
 )
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.instrumentation.wsgi import default_response_propagation_setter
-from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
+from opentelemetry.trace import SpanKind, StatusCode
 
 from .. import guard, logs, names, redact, tell, tracing
 from ..outcome import RequestOutcome, decide_request
 from ..tracing import exceptions, ids, propagation
-from ..tracing.current import attach, detach, get_current
+from ..tracing.current import get_current
 from . import attributes
 from .body import Body, is_file
 from .options import Options
@@ -29,9 +31,12 @@ from .options import Options
 if TYPE_CHECKING:
     from flask import Request as FlaskRequest
 
+    from ..recorder.encode import Kept
+
 KEY = "followthrough.request"
 BODILESS = frozenset({204, 304})
 FIRST_FINAL = 200
+_NOTHING: dict[str, Any] = {}
 _COMMENTS = "SQLCOMMENTER_ORM_TAGS_AND_VALUES"
 _RESPONSE, _EXPOSED = "traceresponse", "Access-Control-Expose-Headers"
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
@@ -41,14 +46,15 @@ class Request:
     """A request of one of our apps; ends once, whoever says so first."""
 
     __slots__ = (
-        "_attributes",
+        "_comments",
         "_ids",
+        "_measured",
         "_started",
-        "_token",
         "context",
         "ended",
         "environ",
         "exception",
+        "is_matched",
         "length",
         "method",
         "options",
@@ -64,40 +70,43 @@ class Request:
     ) -> None:
         self._started = time.perf_counter()
         self.options, self.environ, self.respond = options, environ, respond
-        self.method = attributes.method(environ)
-        self.request_id = _request_id(environ.get("HTTP_X_REQUEST_ID", ""))
-        self.route, self.status, self.ended = "", 0, False
+        self.route, self.status, self.ended, self.is_matched = "", 0, False, False
         self.length: int | None = None
         self.exception: BaseException | None = None
-        self._attributes = attributes.of_request(environ, self.method)
-        self._attributes[names.HTTP_REQUEST_ID] = self.request_id
-        self.span, self.context = self._begun()
+        found, kept = attributes.of_request(environ)
+        self.method: str = found[names.HTTP_METHOD]
+        self.request_id = _request_id(environ.get("HTTP_X_REQUEST_ID"))
+        found[names.HTTP_REQUEST_ID] = self.request_id
+        # The span has the others; these are for the host's meters.
+        self._measured = found.copy() if options.meters else {}
+        if options.meters:
+            options.meters.begun(found, 1)
+        self.span, around = self._begun(found, kept)
         self._ids = ids.of(self.span)
+        # Filled as soon as the route is known, wherever its context has gone by then.
+        self._comments: dict[str, str] = {}
+        values = _NOTHING if options.comments is None else {_COMMENTS: self._comments}
+        self.context = logs.around(around, self.span, {"request_id": self.request_id}, values)
 
-    def _begun(self) -> tuple[trace.Span, Context]:
+    def _begun(self, found: dict[str, Any], kept: Kept) -> tuple[trace.Span, Context]:
         base = get_current()
         # A framework around this one has a span for the request already.
         inside = bool(base) and trace.get_current_span(base).get_span_context().is_valid
-        kind = SpanKind.INTERNAL if inside else SpanKind.SERVER
-        came = propagation.Received(base, ()) if inside else self._received(base)
-        if self.options.meters:
-            self.options.meters.begun(self._attributes, 1)
+        headers = None if inside else propagation.from_environ(self.environ)
+        came = self._received(headers, base) if headers else propagation.Received(base, ())
         # It is described as soon as its route is known, before anything of the host runs.
         span = tracing.start_undescribed(
             self.options.tracer,
             attributes.span_name(self.method, ""),
             came.context,
-            kind,
-            self._attributes,
+            SpanKind.INTERNAL if inside else SpanKind.SERVER,
+            found,
             came.links,
+            kept,
         )
-        around = set_span_in_context(span, came.context)
-        return span, logs.carrying(around, request_id=self.request_id)
+        return span, came.context
 
-    def _received(self, base: Context) -> propagation.Received:
-        headers = propagation.from_environ(self.environ)
-        if not headers:
-            return propagation.Received(base, ())
+    def _received(self, headers: dict[str, str], base: Context) -> propagation.Received:
         return propagation.received(
             headers,
             base,
@@ -105,65 +114,65 @@ class Request:
             kept_baggage=self.options.kept_baggage,
         )
 
-    def enter(self) -> None:
-        """Make its span the current one, and its lines carry its id."""
-        self._token = attach(self.context)
-
-    def leave(self) -> None:
-        """Undo `enter`, in the same context."""
-        detach(self._token)
-
     def matched(self, request: FlaskRequest) -> None:
         """Note the route that an app has found, and do what the stock instrumentor does then."""
-        rule, span = request.url_rule, self.span
-        found = attributes.behind_proxies(self.environ)
+        self.is_matched = True
+        environ, options, span, rule = self.environ, self.options, self.span, request.url_rule
+        found = attributes.behind_proxies(environ) if attributes.PROXY_FIX in environ else {}
         if rule is not None:
             self.route = found[names.HTTP_ROUTE] = rule.rule
-        self._attributes |= found
+        self._measured |= found
         tracing.describe(span, attributes.span_name(self.method, self.route), found)
-        if self.options.comments is not None:
-            self.context = set_value(_COMMENTS, self.options.comment(request), self.context)
-            attach(self.context)
-        if self.options.headers.request and _is_server(span):
-            span.set_attributes(self.options.headers.of_request(self.environ))
-        if self.options.request_hook is not None:
-            self.options.request_hook(span, self.environ)
+        if options.comments is not None:
+            self._comments.update(options.comment(request))
+        if options.headers.request and _is_server(span):
+            span.set_attributes(options.headers.of_request(environ))
+        if options.request_hook is not None:
+            options.request_hook(span, environ)
 
     def start_response(self, status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
         """Stand in for the server's own: note the answer, and pass it on."""
-        self._answered(status, headers)
+        try:
+            self._answered(status, headers)
+        except Exception as error:  # noqa: BLE001  raised on where it is to be
+            guard.caught("flask.start_response", error)
         return self.respond(status, headers, *args)
 
-    @guard.guarded("flask.start_response")
     def _answered(self, status: str, headers: list[tuple[str, str]]) -> None:
-        self.status = int(status[:3]) if status[:3].isdecimal() else 0
+        code, options = status[:3], self.options
+        self.status = int(code) if code.isdecimal() else 0
         self.length = _length(self.method, self.status, headers)
-        self._lead_back(headers)
-        options = self.options
+        if not self.is_matched and has_request_context():
+            # A subclass of Flask that does without what hears of it, or a broken session.
+            self.matched(flask_request)
+        if (propagator := get_global_response_propagator()) is not None:
+            self._lead_back(propagator, headers)
         if options.headers.response and _is_server(self.span):
             self.span.set_attributes(options.headers.of_response(headers))
         if options.response_hook is not None:
             options.response_hook(self.span, status, headers)
 
-    def _lead_back(self, headers: list[tuple[str, str]]) -> None:
+    def _lead_back(self, propagator: Any, headers: list[tuple[str, str]]) -> None:
         """Name the trace in the answer's headers, as the host's propagator does it."""
-        propagator = get_global_response_propagator()
         if type(propagator) is TraceResponsePropagator and self._ids:
-            value = "00-{trace_id}-{span_id}-".format(**self._ids)
-            flags = self.span.get_span_context().trace_flags
-            headers += [(_RESPONSE, f"{value}{flags:02x}"), (_EXPOSED, _RESPONSE)]
-        elif propagator:
+            flags = self.span.get_span_context()[3]
+            value = f"00-{self._ids['trace_id']}-{self._ids['span_id']}-{flags:02x}"
+            headers += [(_RESPONSE, value), (_EXPOSED, _RESPONSE)]
+        else:
             propagator.inject(headers, self.context, default_response_propagation_setter)
 
-    @guard.guarded("flask.sent")
     def sent(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """The body as the server is to have it; the request ends with it."""
-        if self.length == 0:
-            self.end()
+        try:
+            if self.length == 0:
+                self.end()
+                return body
+            if is_file(body, self.environ) and self._ends_at_close(body):
+                return body
+            return Body(self, body, self.length)
+        except Exception as error:  # noqa: BLE001  raised on where it is to be
+            guard.caught("flask.sent", error)
             return body
-        if is_file(body, self.environ):
-            return body if self._ends_at_close(body) else Body(self, body, self.length)
-        return Body(self, body, self.length)
 
     def _ends_at_close(self, body: Any) -> bool:
         """A file is the server's to send, in ways of its own, if it is not wrapped."""
@@ -182,7 +191,6 @@ class Request:
             return False
         return True
 
-    @guard.guarded("flask.end")
     def end(
         self,
         exception: BaseException | None = None,
@@ -194,16 +202,19 @@ class Request:
         if self.ended:
             return
         self.ended = True
-        seconds = time.perf_counter() - self._started
-        cause = exception or self.exception
-        decided = decide_request(self.status, cause, raised=raised, disconnected=disconnected)
         try:
-            self._describe(decided, cause)
-            self._tell(decided, seconds)
-        finally:
-            self.span.end()
-            # Each holds the other; without the garbage collector both would stay.
-            self.environ = {}
+            seconds = time.perf_counter() - self._started
+            cause = exception or self.exception
+            decided = decide_request(self.status, cause, raised=raised, disconnected=disconnected)
+            try:
+                self._describe(decided, cause)
+                self._tell(decided, seconds)
+            finally:
+                self.span.end()
+                # Each holds the other; without the garbage collector both would stay.
+                self.environ = {}
+        except Exception as error:  # noqa: BLE001  raised on where it is to be
+            guard.caught("flask.end", error)
 
     def _describe(self, decided: RequestOutcome, cause: BaseException | None) -> None:
         span = self.span
@@ -212,11 +223,9 @@ class Request:
             found[names.HTTP_STATUS] = decided.status
         if decided.error_type:
             found[names.ERROR_TYPE] = decided.error_type
-        self._attributes |= found
-        if not span.is_recording():
-            return
+        self._measured |= found
         span.set_attributes(found)
-        if decided.is_error:
+        if decided.is_error and span.is_recording():
             if cause is not None:
                 exceptions.record(span, cause)
             span.set_status(StatusCode.ERROR, _description(decided))
@@ -231,16 +240,21 @@ class Request:
             **self._ids,
         )
         if meters := self.options.meters:
-            meters.begun(self._attributes, -1)
-            meters.ended(seconds, self._attributes, self.span)
+            meters.begun(self._measured, -1)
+            meters.ended(seconds, self._measured, self.span)
 
 
-@guard.guarded("flask.begin")
 def begin(options: Options, environ: dict[str, Any], respond: Callable[..., Any]) -> Request | None:
     """The request, with its span begun; None if it is not to be told."""
-    if (get_current() and not is_instrumentation_enabled()) or options.is_excluded(environ):
+    try:
+        if get_current() and not is_instrumentation_enabled():
+            return None
+        if options.excluded is not None and options.is_excluded(environ):
+            return None
+        request = environ[KEY] = Request(options, environ, respond)
+    except Exception as error:  # noqa: BLE001  raised on where it is to be
+        guard.caught("flask.begin", error)
         return None
-    request = environ[KEY] = Request(options, environ, respond)
     return request
 
 
@@ -249,7 +263,7 @@ def _trusts(options: Options, environ: Mapping[str, Any]) -> bool:
     return options.trusts(environ)
 
 
-def _request_id(given: str) -> str:
+def _request_id(given: str | None) -> str:
     if given and _REQUEST_ID.fullmatch(given):
         return given
     # No secret: like the ids of spans, and without a system call.

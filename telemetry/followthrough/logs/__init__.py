@@ -16,11 +16,12 @@ import structlog
 from . import chain, output, stdlib
 from .chain import Logger
 from .console import wants_colour
-from .context import Bound, add_context, bind, carrying, redacted, unbind
+from .context import Bound, add_context, around, bind, carrying, redacted, unbind
 
 __all__ = [
     "Bound",
     "add_context",
+    "around",
     "bind",
     "carrying",
     "configure_logs",

@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 from opentelemetry.context import Context, create_key, get_current, set_value
+from opentelemetry.trace import Span
+from opentelemetry.trace.propagation import _SPAN_KEY
 
 from .. import redact
 from ..tracing import ids
@@ -20,12 +22,25 @@ _bound: ContextVar[Mapping[str, Any]] = ContextVar("followthrough_bound", defaul
 
 
 _FIELDS = create_key("followthrough.fields")
+_NO_VALUES: Mapping[str, Any] = {}
 
 
 def carrying(context: Context, **fields: Any) -> Context:
     """A context of OpenTelemetry whose lines carry these fields too, wherever it is attached."""
     carried: Any = context.get(_FIELDS)
     return set_value(_FIELDS, {**carried, **fields} if carried else fields, context)
+
+
+def around(
+    context: Context, span: Span, fields: dict[str, Any], values: Mapping[str, Any] = _NO_VALUES
+) -> Context:
+    """`context` with this current span, lines that carry these fields, and values besides.
+
+    All in one go: each step of its own would copy the context.
+    """
+    carried: Any = context.get(_FIELDS)
+    fields = {**carried, **fields} if carried else fields
+    return Context({**context, **values, _SPAN_KEY: span, _FIELDS: fields})
 
 
 def bind(**fields: Any) -> Bound:

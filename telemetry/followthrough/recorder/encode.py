@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.trace import DEFAULT_TRACE_STATE as _NO_STATE
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, Status
 
 from .. import names, redact
 from . import wire
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Event, ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import Link, SpanContext, Status, TraceState
+    from opentelemetry.trace import Link, SpanContext, TraceState
 
     from ..outcome import Outcome
 
@@ -29,8 +28,16 @@ _FLAGS = struct.Struct("<cI")
 # SpanFlags: whether the parent is remote is known, and whether it is.
 _KINDS = {kind: bytes((0x30, kind.value + 1)) for kind in SpanKind}
 _NO_STATUS = b"\x7a\x00"
+UNSET = Status()
 _LOCAL = b"\x85\x01\x00\x01\x00\x00"
 _REMOTE = b"\x85\x01\x00\x03\x00\x00"
+
+
+class Kept(NamedTuple):
+    """The attributes that many spans begin with, and their fields, encoded once."""
+
+    attributes: dict[str, Any]
+    fields: bytes
 
 
 class Begun(NamedTuple):
@@ -42,40 +49,50 @@ class Begun(NamedTuple):
     links: int
 
 
-def begun(of: ReadableSpan) -> Begun:
-    """What is known of a span that may be under way: all but its end, its events and its status."""
-    attributes, links = _plain(of._attributes), of.links
-    body = b"".join(_start(of, attributes, links))
-    return Begun(body, of._name, len(attributes), len(links))
+def kept(attributes: dict[str, Any]) -> Kept:
+    """What spans may begin with, made ready for each of them."""
+    return Kept(attributes, wire.attributes(b"\x4a", attributes))
 
 
-def _start(of: ReadableSpan, attributes: dict[str, Any], links: Sequence[Link]) -> list[bytes]:
-    context, parent = of.get_span_context(), of._parent
+def begun(of: ReadableSpan, since: Kept | None = None) -> Begun:
+    """What is known of a span that may be under way: all but its end, its events and its status.
+
+    `since` is what its attributes begin with, if that was kept.
+    """
+    context, parent, links = of._context, of._parent, of._links
     if context is None:
         raise ValueError("a span without a context")
-    state = context.trace_state
-    return [
+    attributes = _plain(of._attributes)
+    if since is None:
+        fields = wire.attributes(b"\x4a", attributes)
+    else:
+        new = dict(islice(attributes.items(), len(since.attributes), None))
+        fields = since.fields + wire.attributes(b"\x4a", new)
+    # By their places: each property of a context is a call.
+    trace_id, span_id, state = context[0], context[1], context[4]
+    parts = [
         b"\x0a\x10",
-        context.trace_id.to_bytes(16, "big"),
+        trace_id.to_bytes(16, "big"),
         b"\x12\x08",
-        context.span_id.to_bytes(8, "big"),
+        span_id.to_bytes(8, "big"),
         b"" if state is _NO_STATE else _state(b"\x1a", state),
-        b"" if parent is None else b"\x22\x08" + parent.span_id.to_bytes(8, "big"),
+        b"" if parent is None else b"\x22\x08" + parent[1].to_bytes(8, "big"),
         _names[of._name],
         _KINDS[of._kind],
         _TIME.pack(b"\x39", of._start_time or 0),
-        wire.attributes(b"\x4a", attributes),
-        *map(_link, links),
-        _REMOTE if parent is not None and parent.is_remote else _LOCAL,
+        fields,
+        _REMOTE if parent is not None and parent[2] else _LOCAL,
     ]
+    if links:
+        parts += map(_link, links)
+    return Begun(b"".join(parts), of._name, len(attributes), len(links))
 
 
 def begun_again(of: ReadableSpan, since: Begun) -> Begun:
     """The same later on, with what is new; no attribute or link may have changed."""
-    name, attributes, links = of._name, since.attributes, since.links
-    parts = [since.body]
-    if name != since.name:
-        parts.append(_names[name])
+    parts, attributes, links = [since.body], since.attributes, since.links
+    if of._name != since.name:
+        parts.append(_names[of._name])
     if of._attributes is not None and len(of._attributes) > attributes:
         new = dict(islice(_plain(of._attributes).items(), attributes, None))
         parts.append(wire.attributes(b"\x4a", new))
@@ -84,23 +101,22 @@ def begun_again(of: ReadableSpan, since: Begun) -> Begun:
         new_links = of.links[links:]
         parts += map(_link, new_links)
         links += len(new_links)
-    return Begun(b"".join(parts), name, attributes, links)
+    return Begun(b"".join(parts), of._name, attributes, links)
 
 
 def span(of: ReadableSpan, since: Begun | None = None) -> bytes:
     """A Span message, with what was encoded before, if it was; an end at 0: there is none yet."""
-    status = of._status
-    if since is None:
-        parts = _start(of, _plain(of._attributes), of.links)
-    else:
-        parts = [begun_again(of, since).body]
-    parts += (
+    status, events = of._status, of._events
+    parts = [
+        (begun(of) if since is None else begun_again(of, since)).body,
         _TIME.pack(b"\x41", of._end_time or 0),
-        _NO_STATUS if status.is_unset else _status(status),
-        *map(_event, of.events),
-    )
-    dropped = (of.dropped_attributes, of.dropped_events, of.dropped_links)
-    if any(dropped):
+        _NO_STATUS if status is UNSET or status.is_unset else _status(status),
+    ]
+    if events:
+        parts += map(_event, of.events)
+    # A light span knows without being asked for each.
+    if not getattr(of, "is_whole", False):
+        dropped = (of.dropped_attributes, of.dropped_events, of.dropped_links)
         parts += map(_count, (b"\x50", b"\x60", b"\x70"), dropped)
     return b"".join(parts)
 

@@ -81,11 +81,11 @@ class Entry:
     def ending(self, head: int) -> None:
         """Note where the ring's head will be when the span's record is committed."""
         if self.table is not None:
-            _ENDING.pack_into(self.table.map, at(self.number) + _ENDING_AT, head)
+            _ENDING.pack_into(self.table.map, PAGE + self.number * SIZE + _ENDING_AT, head)
 
     def end(self) -> None:
         """Give the place up, if there is one."""
-        place, table = at(self.number), self.table
+        place, table = PAGE + self.number * SIZE, self.table
         if table is not None:
             self.table = None
             table.map[place : place + 4] = FREE
@@ -129,7 +129,7 @@ class Table:
             if entry.table is None:
                 guard.count("recorder.not_in_table")
             return
-        place = at(entry.number)
+        place = PAGE + entry.number * SIZE
         # For an instant it is not there, rather than half of either.
         self.map[place : place + 4] = FREE
         self.map[place + ENTRY.size : place + ENTRY.size + len(record)] = record

@@ -25,10 +25,17 @@ class Prefixes:
         """The prefix, by which objects they are: to compare what they hold costs more."""
         key = (id(resource), id(scope), kind)
         found = self._found.get(key)
-        if found is None:
-            if len(self._found) >= _MOST:
-                self._found.clear()
-            prefix = record.prefix(encode.resource(resource), encode.scope(scope), kind)
-            # Both are kept, so that no other object gets their ids.
-            found = self._found[key] = ((resource, scope), prefix)
-        return found[1]
+        return found[1] if found is not None else self._made(key, resource, scope)
+
+    def _made(
+        self,
+        key: tuple[int, int, bytes],
+        resource: Resource,
+        scope: InstrumentationScope | None,
+    ) -> bytes:
+        if len(self._found) >= _MOST:
+            self._found.clear()
+        prefix = record.prefix(encode.resource(resource), encode.scope(scope), key[2])
+        # Both are kept, so that no other object gets their ids.
+        self._found[key] = ((resource, scope), prefix)
+        return prefix

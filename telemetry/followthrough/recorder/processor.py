@@ -9,7 +9,7 @@ from opentelemetry.trace import TraceFlags
 
 from .. import guard
 from . import encode, record
-from .encode import Begun
+from .encode import Begun, Kept
 from .inflight import Entry
 from .prefixes import Prefixes
 from .writer import Pending
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .recorder import Recorder
 
-_SAMPLED = TraceFlags.SAMPLED
+_SAMPLED = int(TraceFlags.SAMPLED)
 
 
 class RecorderProcessor(SpanProcessor):
@@ -66,30 +66,49 @@ class RecorderProcessor(SpanProcessor):
         finally:
             self._entries.pop(span.context.span_id, None)
 
-    @guard.guarded("recorder.on_start")
-    def begin(self, span: ReadableSpan, entry: Entry, since: Begun | None = None) -> Begun | None:
+    def begin(
+        self,
+        span: ReadableSpan,
+        entry: Entry,
+        since: Begun | None = None,
+        kept: Kept | None = None,
+        prefix: bytes = b"",
+    ) -> Begun | None:
         """Note a span that begins in this process, in case it is killed; also an unsampled one.
 
-        What is returned spares work when it is noted anew, and at its end.
+        What is returned spares work when it is noted anew, and at its end. `kept` is what its
+        attributes begin with and `prefix` that of its record, if they were encoded before.
         """
         try:
-            begun = encode.begun_again(span, since) if since else encode.begun(span)
-            kind = record.SPAN if _is_sampled(span) else record.UNSAMPLED
-            self._recorder.begin(self._record(span, kind, begun.body), entry)
-        except BaseException:
+            begun = encode.begun(span, kept) if since is None else encode.begun_again(span, since)
+            prefix = prefix or self._prefix(span, _is_sampled(span))
+            self._recorder.begin(record.whole(prefix, begun.body), entry)
+        except BaseException as error:
             entry.end()
-            raise
+            if not isinstance(error, Exception):
+                raise
+            guard.caught("recorder.on_start", error)
+            return None
         return begun
 
-    @guard.guarded("recorder.on_end")
-    def end(self, span: ReadableSpan, pending: Pending, begun: Begun | None = None) -> None:
+    def end(
+        self,
+        span: ReadableSpan,
+        pending: Pending,
+        begun: Begun | None = None,
+        prefix: bytes = b"",
+    ) -> None:
         """Record an ended span, if it is sampled, once however often it is said."""
-        if _is_sampled(span):
-            if not pending.payload:
-                pending.payload = self._record(span, record.SPAN, encode.span(span, begun))
-            self._recorder.put(pending)
-        elif isinstance(pending.entry, Entry):
-            self._recorder.give_up(pending.entry)
+        try:
+            if _is_sampled(span):
+                if not pending.payload:
+                    prefix = prefix or self._prefix(span, is_sampled=True)
+                    pending.payload = record.whole(prefix, encode.span(span, begun))
+                self._recorder.put(pending)
+            elif isinstance(pending.entry, Entry):
+                self._recorder.give_up(pending.entry)
+        except Exception as error:  # noqa: BLE001  raised on where it is to be
+            guard.caught("recorder.on_end", error)
 
     def shutdown(self) -> None:
         """Nothing: what is recorded is the agent's to send."""
@@ -98,11 +117,11 @@ class RecorderProcessor(SpanProcessor):
         """True: what has ended is recorded."""
         return True
 
-    def _record(self, span: ReadableSpan, kind: bytes, body: bytes) -> bytes:
-        prefix = self._prefixes.of(span.resource, span.instrumentation_scope, kind)
-        return record.whole(prefix, body)
+    def _prefix(self, span: ReadableSpan, is_sampled: bool) -> bytes:
+        kind = record.SPAN if is_sampled else record.UNSAMPLED
+        return self._prefixes.of(span.resource, span.instrumentation_scope, kind)
 
 
 def _is_sampled(span: ReadableSpan) -> bool:
-    context = span.get_span_context()
-    return context is not None and context.trace_flags & _SAMPLED != 0
+    context = span._context  # noqa: SLF001  by its place: each property is a call
+    return context is not None and context[3] & _SAMPLED != 0

@@ -24,7 +24,7 @@ def prefix(resource: bytes, scope: bytes, kind: bytes = SPAN) -> bytes:
 
 def whole(prefix: bytes, body: bytes) -> bytes:
     """A record of a Span or LogRecord message."""
-    return prefix + wire.message(_TAG, body)
+    return b"".join((prefix, _TAG, wire.varint(len(body)), body))
 
 
 def body(record: bytes) -> tuple[bytes, bytes]:

@@ -68,9 +68,10 @@ class Recorder:
 
         May be called again with what an exception out of a signal's handler has cut off.
         """
-        ring = LOGS if pending.payload.startswith(LOG) else SPANS
+        ring = LOGS if pending.payload[:1] == LOG else SPANS
         while (writer := self._opened(ring)) is not None:
-            if isinstance(pending.entry, Entry) and pending.entry.table is not self._table:
+            entry = pending.entry
+            if entry is not None and isinstance(entry, Entry) and entry.table is not self._table:
                 # One of the parent's is the parent's to give up.
                 pending.entry = None
             if writer.keep(pending):

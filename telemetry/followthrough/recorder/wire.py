@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import redact
+from .. import names, redact
 
 _NUMBERS = frozenset({int, bool, float})  # which hold no secrets
 _DOUBLE = struct.Struct("<d")
@@ -26,6 +26,7 @@ def _varint(number: int) -> bytes:
 
 
 _MOST_SMALL = 1 << 11
+_MOST_TWO, _MOST_THREE = 1 << 14, 1 << 21  # numbers below take two bytes, and three
 _SMALL = [_varint(number) for number in range(_MOST_SMALL)]
 _SMALL_INTEGER = [b"\x12%c\x18%b" % (len(each) + 1, each) for each in _SMALL]
 _DOUBLE_VALUE = b"\x12\x09\x21"  # an AnyValue of nine bytes that holds a double
@@ -65,14 +66,28 @@ class Texts(dict[str, bytes]):
         return encoded
 
 
-class _Pairs(dict[tuple[str, str], bytes]):
-    """The content of KeyValue messages, for values that are text, with their length."""
+class _Fields(dict[tuple[str, Any], bytes]):
+    """KeyValue fields of one tag; those of texts that come again and again are encoded once."""
 
-    def __missing__(self, pair: tuple[str, str]) -> bytes:
-        encoded = message(b"", _keys[pair[0]] + _value(redact.value_of(*pair)))
-        if len(encoded) < _ONE_BYTE:
+    def __init__(self, tag: bytes) -> None:
+        self._tag = tag
+
+    def __missing__(self, pair: tuple[str, Any]) -> bytes:
+        name, value = pair
+        is_text, is_unique = type(value) is str, name in _UNIQUE
+        if not (type(value) is int or (is_text and is_unique)):
+            value = _redacted(name, value)
+        key, field = _keys[name], _value(value)
+        size = len(key) + len(field)
+        encoded = self._tag + (_SMALL[size] if size < _MOST_SMALL else _varint(size)) + key + field
+        # Other types than text are never kept: True is 1 to a dictionary.
+        if is_text and size < _ONE_BYTE and not is_unique:
             _keep(self, pair, encoded)
         return encoded
+
+
+# Ids, which hold no secrets and are others each time, would only push out what comes again.
+_UNIQUE = frozenset({names.HTTP_REQUEST_ID, names.MESSAGING_MESSAGE_ID, names.CELERY_ROOT_ID})
 
 
 def _keep(found: dict[Any, bytes], key: Any, encoded: bytes) -> None:
@@ -83,20 +98,17 @@ def _keep(found: dict[Any, bytes], key: Any, encoded: bytes) -> None:
 
 
 _keys = Texts(b"\x0a")
-_pairs = _Pairs()
+_fields: dict[bytes, _Fields] = {}
 
 
 def attributes(tag: bytes, pairs: Mapping[str, Any]) -> bytes:
     """A field of a KeyValue for each attribute, its secrets masked."""
-    parts: list[bytes] = []
-    for pair in pairs.items():
-        if type(pair[1]) is str:
-            parts += (tag, _pairs[pair])
-        else:
-            name, field = _keys[pair[0]], _value(_redacted(*pair))
-            size = len(name) + len(field)
-            parts += (tag, _SMALL[size] if size < _MOST_SMALL else _varint(size), name, field)
-    return b"".join(parts)
+    fields = _fields.get(tag) or _fields.setdefault(tag, _Fields(tag))
+    try:
+        return b"".join(map(fields.__getitem__, pairs.items()))
+    except TypeError:
+        # A list or a mapping is no key of a dictionary.
+        return b"".join(map(fields.__missing__, pairs.items()))
 
 
 def _redacted(name: str, value: Any) -> Any:
@@ -119,8 +131,14 @@ def _value(value: Any) -> bytes:
             return _SHORT_TEXT[size] + raw
     elif kind is float:
         return _DOUBLE_VALUE + _DOUBLE.pack(value)
-    elif kind is int and 0 <= value < _MOST_SMALL:
-        return _SMALL_INTEGER[value]
+    elif kind is int and 0 <= value < _MOST_THREE:
+        if value < _MOST_SMALL:
+            return _SMALL_INTEGER[value]
+        # A port, say.
+        low, high = value & 0x7F | 0x80, value >> 7 & 0x7F
+        if value < _MOST_TWO:
+            return bytes((0x12, 3, 0x18, low, high))
+        return bytes((0x12, 4, 0x18, low, high | 0x80, value >> 14))
     return message(b"\x12", any_value(value))
 
 

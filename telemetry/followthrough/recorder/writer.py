@@ -97,7 +97,12 @@ class Writer:
                 self._writing = True
                 try:
                     while self._waiting:
-                        self._write(self._waiting[0])
+                        first = self._waiting[0]
+                        first.tries += 1
+                        if first.tries <= _MOST_TRIES:
+                            self._append(first)
+                            if first.entry is not None:
+                                first.entry.end()
                         self._waiting.popleft()
                 finally:
                     self._writing = False
@@ -132,13 +137,6 @@ class Writer:
         """Count records that never came here, before any other is put in."""
         with self._lock:
             self._drop(reason, number)
-
-    def _write(self, pending: Pending) -> None:
-        pending.tries += 1
-        if pending.tries <= _MOST_TRIES:
-            self._append(pending)
-            if pending.entry is not None:
-                pending.entry.end()
 
     def _append(self, pending: Pending) -> None:
         # Read anew each time: this record, or the one before it, may have been cut off.

@@ -7,7 +7,9 @@ They hold to what the SDK does: its sampler, ids, resource and limits, and what 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
+from random import getrandbits
 from time import time_ns
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -17,10 +19,20 @@ from opentelemetry.attributes import BoundedAttributes, _clean_attribute_value
 from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.trace import sampling
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
-from opentelemetry.trace.span import TraceState
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import DEFAULT_TRACE_STATE as _NO_STATE
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    Link,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+)
 
-from ..recorder.encode import Begun
+from ..recorder import encode, record
+from ..recorder.encode import UNSET, Begun, Kept
 from ..recorder.inflight import Entry
 from ..recorder.processor import RecorderProcessor
 from ..recorder.writer import Pending
@@ -28,7 +40,6 @@ from ..recorder.writer import Pending
 _FLAGS = tuple(TraceFlags(number) for number in range(4))
 _RANDOM = TraceFlags.RANDOM_TRACE_ID
 _DROP, _SAMPLE = sampling.Decision.DROP, sampling.Decision.RECORD_AND_SAMPLE
-_UNSET = Status()
 # Values of these types need no cleaning, but for a limit on the length of text.
 _CLEAN = frozenset({str, int, bool, float})
 _NAMES = frozenset({str})
@@ -47,19 +58,20 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         "_dropped_events",
         "_dropped_links",
         "_end_time",
+        "_entry",
         "_events",
+        "_kept",
         "_kind",
-        "_limits",
         "_links",
         "_name",
         "_parent",
         "_pending",
-        "_processor",
         "_record_exception",
         "_set_status_on_exception",
         "_start_time",
         "_status",
         "_tracer",
+        "is_whole",
     )
 
     def __init__(
@@ -70,21 +82,24 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         parent: SpanContext | None,
         kind: SpanKind,
         start_time: int | None,
+        attributes: dict[str, Any],
     ) -> None:
         self._tracer = tracer
-        self._processor = tracer.processor
-        self._limits = tracer.stock._span_limits
         self._name, self._kind = name, kind
         self._context, self._parent = context, parent
-        self._attributes: dict[str, Any] = {}
+        self._attributes: dict[str, Any] = attributes
         self._events: list[sdk.Event] = []
         self._links: list[Link] = []
         self._dropped = self._dropped_events = self._dropped_links = 0
-        self._status = _UNSET
-        self._pending = Pending()
-        # Holds as long as nothing changes that was there when it began.
+        # Whether no limit has dropped a part.
+        self.is_whole = self._record_exception = self._set_status_on_exception = True
+        self._status = UNSET
+        # Where it stands in case its process is killed, and what of it is encoded: that holds as
+        # long as nothing changes that was there when it began.
+        self._entry: Entry | None = None
+        self._kept: Kept | None = None
         self._begun: Begun | None = None
-        self._record_exception = self._set_status_on_exception = True
+        self._pending: Pending | None = None
         self._start_time = time_ns() if start_time is None else start_time
         self._end_time: int | None = None
 
@@ -120,43 +135,41 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         return self._end_time is None
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        if self._end_time is None and self._takes_all(attributes):
-            self._attributes.update(attributes)
-            return
-        for key, value in attributes.items():
-            self.set_attribute(key if isinstance(key, str) or not key else str(key), value)
-
-    def _takes_all(self, attributes: Mapping[str, Any]) -> bool:
-        """Whether they can be kept as they are, and beside all there are."""
-        limits, own = self._limits, self._attributes
-        most = limits.max_span_attributes
-        return (
-            limits.max_span_attribute_length is None
-            and (most is None or len(own) + len(attributes) <= most)
+        own = self._attributes
+        if (
+            self._end_time is None
+            and len(own) + len(attributes) <= self._tracer.room
             and _CLEAN.issuperset(map(type, attributes.values()))
             and _NAMES.issuperset(map(type, attributes))
             and "" not in attributes
             and own.keys().isdisjoint(attributes)
-        )
+        ):
+            # They can be kept as they are, and beside all there are.
+            own.update(attributes)
+            return
+        for key, value in attributes.items():
+            self.set_attribute(key if isinstance(key, str) or not key else str(key), value)
 
     def set_attribute(self, key: str, value: Any) -> None:
         if self._is_ended():
             return
-        limits, attributes = self._limits, self._attributes
+        limits, attributes = self._tracer.limits, self._attributes
         if not key or not isinstance(key, str) or limits.max_span_attributes == 0:
             self._dropped += 1
+            self.is_whole = False
             return
         longest = limits.max_span_attribute_length
         if longest is not None or type(value) not in _CLEAN:
             value = _clean_attribute_value(value, longest)
         # The SDK's order: the one set last is the last one, and the first one goes.
         if key in attributes:
-            self._begun = None
+            self._begun = self._kept = None
             attributes.pop(key, None)
         elif len(attributes) == limits.max_span_attributes:
-            self._begun = None
+            self._begun = self._kept = None
             attributes.pop(next(iter(attributes)), None)
             self._dropped += 1
+            self.is_whole = False
         attributes[key] = value
 
     def add_event(
@@ -167,19 +180,22 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
     ) -> None:
         if self._is_ended():
             return
-        limits = self._limits
+        limits = self._tracer.limits
         bounded = _bounded(limits.max_event_attributes, attributes, limits)
         event = sdk.Event(name, bounded, timestamp)
-        self._dropped_events += _append(self._events, event, limits.max_events)
+        if _append(self._events, event, limits.max_events):
+            self._dropped_events += 1
+            self.is_whole = False
 
     def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:
         if self._is_ended() or not sdk._is_valid_link(context, attributes):
             return
-        limits = self._limits
+        limits = self._tracer.limits
         link = Link(context, _bounded(limits.max_link_attributes, attributes, limits))
         if _append(self._links, link, limits.max_links):
             self._begun = None
             self._dropped_links += 1
+            self.is_whole = False
 
     def update_name(self, name: str) -> None:
         if not self._is_ended():
@@ -187,10 +203,17 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
 
     def describe(self, name: str, attributes: Mapping[str, Any]) -> None:
         """Name it and add to it, also where it stands in case its process is killed."""
-        self.update_name(name)
-        self.set_attributes(attributes)
-        if isinstance(self._pending.entry, Entry):
-            self._begun = self._processor.begin(self, self._pending.entry, self._begun)
+        if self._end_time is None:
+            self._name = name
+            self.set_attributes(attributes)
+            self.note()
+
+    def note(self) -> None:
+        """Keep where it stands now, if it begins in this process."""
+        if self._entry is not None:
+            tracer = self._tracer
+            prefix = tracer.prefixes[self._context[3] & 1]  # type: ignore[index]
+            self._begun = tracer.processor.begin(self, self._entry, self._begun, self._kept, prefix)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set how it went: OK is final, and UNSET changes nothing."""
@@ -218,15 +241,23 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         self.end()
 
     def end(self, end_time: int | None = None) -> None:
-        if self._is_ended():
+        if self._end_time is not None:
+            self._is_ended()
             return
+        pending = self._pending
         try:
             self._end_time = time_ns() if end_time is None else end_time
-            self._processor.end(self, self._pending, self._begun)
+            pending = self._pending = Pending(b"", self._entry)
+            tracer = self._tracer
+            tracer.processor.end(self, pending, self._begun, tracer.prefixes[1])
         except BaseException:
             # A signal's handler may raise at any call, and nobody else ends this span.
-            self._processor.end(self, self._pending, self._begun)
+            self._end_again(pending)
             raise
+
+    def _end_again(self, pending: Pending | None) -> None:
+        self._end_time = self._end_time or time_ns()
+        self._tracer.processor.end(self, pending or Pending(b"", self._entry), self._begun)
 
     def _is_ended(self) -> bool:
         if self._end_time is None:
@@ -241,6 +272,7 @@ class UnsampledSpan(trace.NonRecordingSpan):
     def __init__(self, of: LightSpan) -> None:
         super().__init__(of.get_span_context())
         self._of = of
+        self.note = of.note
 
     def describe(self, name: str, attributes: Mapping[str, Any]) -> None:
         """As a light span's."""
@@ -256,7 +288,16 @@ class LightTracer:
     def __init__(self, stock: sdk.Tracer, processor: RecorderProcessor) -> None:
         self.stock = stock
         self.processor = processor
+        self.limits = limits = stock._span_limits
+        most = limits.max_span_attributes
+        # How many attributes a span takes as they are; none where their length is limited.
+        self.room = -1 if limits.max_span_attribute_length is not None else most or sys.maxsize
+        self.room = 0 if most == 0 else self.room
         self._keeps_all = _keeps_all(stock.sampler)
+        self._has_usual_ids = type(stock.id_generator) is RandomIdGenerator
+        origin = encode.resource(stock.resource), encode.scope(stock._instrumentation_scope)
+        # What records begin with: those of spans that aren't sampled, and of those that are.
+        self.prefixes = record.prefix(*origin, record.UNSAMPLED), record.prefix(*origin)
 
     def start_span(
         self,
@@ -268,68 +309,75 @@ class LightTracer:
         start_time: int | None = None,
         record_exception: bool = True,
         set_status_on_exception: bool = True,
-        *,
-        is_described: bool = True,
     ) -> trace.Span:
-        """As the API's tracer does; one that isn't described yet is noted as soon as it is."""
+        """As the API's tracer does."""
         above = trace.get_current_span(context).get_span_context()
-        if not self.stock._tracer_config.is_enabled:
-            return trace.NonRecordingSpan(above)
-        ids = self.stock.id_generator
-        parent = above if above.is_valid else None
-        if parent is None:
-            trace_id, is_random = ids.generate_trace_id(), ids.is_trace_id_random()
-        else:
-            trace_id, is_random = parent.trace_id, parent.trace_flags.random_trace_id
-        decision, attributes, state = self._sampled(
-            parent, context, trace_id, name, kind, attributes, links
-        )
-        flags = _FLAGS[(decision is _SAMPLE) + is_random * _RANDOM]
-        own = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)
-        span = LightSpan(self, name, own, parent, kind, start_time)
-        span._record_exception = record_exception
-        span._set_status_on_exception = set_status_on_exception
-        if attributes:
-            span.set_attributes(attributes)
-        for link in links or ():
-            span.add_link(link.context, link.attributes)
-        return self._noted(span, is_recording=decision is not _DROP, is_described=is_described)
+        span = self.start(name, above, kind, attributes, links, start_time, context)
+        if type(span) is LightSpan:
+            span._record_exception = record_exception
+            span._set_status_on_exception = set_status_on_exception
+            span.note()
+        elif type(span) is UnsampledSpan:
+            span.note()
+        return span
 
-    def _sampled(
+    def start(
         self,
-        parent: SpanContext | None,
-        context: Context | None,
-        trace_id: int,
         name: str,
+        above: SpanContext | None,
         kind: SpanKind,
         attributes: Mapping[str, Any] | None,
-        links: Sequence[Link] | None,
-    ) -> tuple[sampling.Decision, Mapping[str, Any] | None, TraceState | None]:
-        """What the sampler says; the usual one needs no asking."""
-        if self._keeps_all:
-            if parent is None:
-                return _SAMPLE, attributes, None
-            return _SAMPLE if parent.trace_flags & 1 else _DROP, attributes, parent.trace_state
-        result = self.stock.sampler.should_sample(
-            context, trace_id, name, kind, attributes, links or ()
-        )
-        # One that is dropped is still told if its process is killed.
-        kept = attributes if result.decision is _DROP else result.attributes
-        return result.decision, kept, result.trace_state
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        context: Context | None = None,
+        kept: Kept | None = None,
+    ) -> trace.Span:
+        """Start a span below another one; it is to be noted or described before the host goes on.
 
-    def _noted(self, span: LightSpan, *, is_recording: bool, is_described: bool) -> trace.Span:
-        """The span, noted if it begins in this process."""
-        if span._parent is None or span._parent.is_remote:
-            entry = span._pending.entry = Entry()
-            try:
-                if is_described:
-                    span._begun = self.processor.begin(span, entry)
-                return span if is_recording else UnsampledSpan(span)
-            except BaseException:
-                # A signal's handler has raised: nobody will have this span, nor end it.
-                entry.end()
-                raise
-        return span if is_recording else trace.NonRecordingSpan(span.get_span_context())
+        With `kept`, which its attributes begin with, they are the span's own from now on, and of
+        the types that need no cleaning.
+        """
+        if not self.stock._tracer_config.is_enabled:
+            return trace.NonRecordingSpan(above or INVALID_SPAN_CONTEXT)
+        # By their places: each property of a context is a call.
+        parent = above if above is not None and above[5] else None
+        ids = self.stock.id_generator
+        # The usual generator's ids, without its calls; 0 is none, and as good as impossible.
+        span_id = getrandbits(64) if self._has_usual_ids else ids.generate_span_id()
+        if parent is None and self._has_usual_ids:
+            trace_id, is_random = getrandbits(128), True
+        elif parent is None:
+            trace_id, is_random = ids.generate_trace_id(), ids.is_trace_id_random()
+        else:
+            trace_id, is_random = parent[0], bool(parent[3] & _RANDOM)
+        if self._keeps_all:
+            decision = _SAMPLE if parent is None or parent[3] & 1 else _DROP
+            state = _NO_STATE if parent is None else parent[4]
+        else:
+            result = self.stock.sampler.should_sample(
+                context, trace_id, name, kind, attributes, links or ()
+            )
+            decision, state = result.decision, result.trace_state or _NO_STATE
+            if decision is not _DROP:
+                # One that is dropped is still told if its process is killed.
+                attributes, kept = result.attributes, None
+        flags = _FLAGS[(decision is _SAMPLE) + is_random * _RANDOM]
+        # As SpanContext makes it of valid ids.
+        own = tuple.__new__(SpanContext, (trace_id, span_id, False, flags, state, True))
+        if kept is not None and type(attributes) is dict and len(attributes) <= self.room:
+            span = LightSpan(self, name, own, parent, kind, start_time, attributes)
+            span._kept = kept
+        else:
+            span = LightSpan(self, name, own, parent, kind, start_time, {})
+            if attributes:
+                span.set_attributes(attributes)
+        for link in links or ():
+            span.add_link(link.context, link.attributes)
+        if parent is None or parent[2]:
+            # It begins in this process.
+            span._entry = Entry()
+            return span if decision is not _DROP else UnsampledSpan(span)
+        return span if decision is not _DROP else trace.NonRecordingSpan(own)
 
 
 def _keeps_all(sampler: sampling.Sampler) -> bool:

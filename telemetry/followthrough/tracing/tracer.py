@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.util._decorator import _agnosticcontextmanager
+
+if TYPE_CHECKING:
+    from ..recorder.encode import Kept
 
 
 def get_tracer(
@@ -44,14 +47,19 @@ def start_undescribed(
     name: str,
     context: Context,
     kind: SpanKind,
-    attributes: Mapping[str, Any],
+    attributes: dict[str, Any],
     links: Sequence[Link],
+    kept: Kept | None = None,
 ) -> trace.Span:
-    """Start a span that `describe` is soon called for: a light one is noted only then."""
+    """Start a span that `describe` is soon called for: a light one is noted only then.
+
+    With `kept`, the attributes are the span's own, see `LightTracer.start`.
+    """
     light = tracer.light() if isinstance(tracer, Tracer) else None
     if light is None:
         return tracer.start_span(name, context, kind, attributes, links)
-    span: trace.Span = light.start_span(name, context, kind, attributes, links, is_described=False)
+    above = trace.get_current_span(context).get_span_context() if context else None
+    span: trace.Span = light.start(name, above, kind, attributes, links, None, context, kept)
     return span
 
 
@@ -122,17 +130,16 @@ class Tracer(trace.Tracer):
 
     def _tracer(self) -> Any:
         provider, chosen = trace.get_tracer_provider(), self._chosen
-        processors = _processors(provider)
+        try:
+            # A tuple that is another one once a processor is added.
+            processors = provider._active_span_processor._span_processors  # type: ignore[attr-defined]  # noqa: SLF001
+        except AttributeError:
+            processors = None
         if chosen is None or chosen.provider is not provider or chosen.processors is not processors:
             stock = trace.get_tracer(self._name, self._version, provider, self._schema_url)
             chosen = _Chosen(provider, processors, _light(stock, processors) or stock)
             self._chosen = chosen
         return chosen.tracer
-
-
-def _processors(provider: Any) -> Any:
-    """The processors of the SDK's provider, as a tuple that is another one once one is added."""
-    return getattr(getattr(provider, "_active_span_processor", None), "_span_processors", None)
 
 
 def _light(stock: trace.Tracer, processors: Any) -> Any:

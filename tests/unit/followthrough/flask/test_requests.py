@@ -130,3 +130,34 @@ def test_a_view_works_when_telemetry_does_not(
     monkeypatch.setattr("followthrough.metrics.observe_request", lambda *_: 1 / 0)
     assert app.test_client().get("/users/2").status_code == 200
     assert told.metric("telemetry_errors_total", where="flask.end") == 1
+
+
+def test_a_flask_that_overrides_what_hears_of_a_request_has_routes_too(told: Captured) -> None:
+    class Own(Flask):
+        def preprocess_request(self) -> None:
+            return None
+
+    app = Own("own")
+    followthrough.instrument_flask(app)
+    app.add_url_rule("/own", "own", lambda: "")
+    assert app.test_client().get("/own").status_code == 200
+    assert told.events("request.finished")[0]["route"] == "/own"
+    assert told.span("GET /own")
+    followthrough.uninstrument_flask(app)
+
+
+def test_what_requests_have_in_common_is_kept_and_the_rest_is_their_own(
+    told: Captured, app: Flask
+) -> None:
+    ask = {"headers": {"User-Agent": "curl/8"}}
+    for number in (7, 8):
+        caller = {"REMOTE_ADDR": f"10.0.0.{number}", "REMOTE_PORT": str(40000 + number)}
+        app.test_client().get(f"/users/{number}?q={number}", environ_base=caller, **ask)
+    first, second = (span for span in told.spans if span.name == "GET /users/<int:number>")
+    for number, span in ((7, first), (8, second)):
+        assert span.attributes["user_agent.original"] == "curl/8"
+        assert span.attributes["url.path"] == f"/users/{number}"
+        assert span.attributes["url.query"] == f"q={number}"
+        assert span.attributes["client.address"] == f"10.0.0.{number}"
+        assert span.attributes["client.port"] == 40000 + number
+    assert first.attributes["http.request.id"] != second.attributes["http.request.id"]
