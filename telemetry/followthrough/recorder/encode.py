@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import struct
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.trace import DEFAULT_TRACE_STATE as _NO_STATE
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from ..outcome import Outcome
 
 _names = wire.Texts(b"\x2a")
+_fields = wire.Fields(b"\x4a")
 _severities, _events = wire.Texts(b"\x1a"), wire.Texts(b"\x62")
 _TIME = struct.Struct("<cQ")
 _FLAGS = struct.Struct("<cI")
@@ -51,7 +51,7 @@ class Begun(NamedTuple):
 
 def kept(attributes: dict[str, Any]) -> Kept:
     """What spans may begin with, made ready for each of them."""
-    return Kept(attributes, wire.attributes(b"\x4a", attributes))
+    return Kept(attributes, _fields.of(list(attributes.items())))
 
 
 def begun(of: ReadableSpan, since: Kept | None = None) -> Begun:
@@ -62,12 +62,11 @@ def begun(of: ReadableSpan, since: Kept | None = None) -> Begun:
     context, parent, links = of._context, of._parent, of._links
     if context is None:
         raise ValueError("a span without a context")
-    attributes = _plain(of._attributes)
+    pairs = _pairs(of._attributes)
     if since is None:
-        fields = wire.attributes(b"\x4a", attributes)
+        fields = _fields.of(pairs)
     else:
-        new = dict(islice(attributes.items(), len(since.attributes), None))
-        fields = since.fields + wire.attributes(b"\x4a", new)
+        fields = since.fields + _fields.of(pairs[len(since.attributes) :])
     # By their places: each property of a context is a call.
     trace_id, span_id, state = context[0], context[1], context[4]
     parts = [
@@ -85,33 +84,38 @@ def begun(of: ReadableSpan, since: Kept | None = None) -> Begun:
     ]
     if links:
         parts += map(_link, links)
-    return Begun(b"".join(parts), of._name, len(attributes), len(links))
+    # As Begun makes itself, without a call.
+    return tuple.__new__(Begun, (b"".join(parts), of._name, len(pairs), len(links)))
 
 
 def begun_again(of: ReadableSpan, since: Begun) -> Begun:
     """The same later on, with what is new; no attribute or link may have changed."""
-    parts, attributes, links = [since.body], since.attributes, since.links
-    if of._name != since.name:
+    parts = _since(of, since)
+    return Begun(b"".join(parts), of._name, len(of._attributes or ()), len(of._links))
+
+
+def _since(of: ReadableSpan, since: Begun) -> list[bytes]:
+    """What was encoded before, and what is new."""
+    body, name, known, links = since
+    parts = [body]
+    if of._name != name:
         parts.append(_names[of._name])
-    if of._attributes is not None and len(of._attributes) > attributes:
-        new = dict(islice(_plain(of._attributes).items(), attributes, None))
-        parts.append(wire.attributes(b"\x4a", new))
-        attributes += len(new)
+    attributes = of._attributes
+    if attributes is not None and len(attributes) > known:
+        parts.append(_fields.of(_pairs(attributes)[known:]))
     if len(of._links) > links:
-        new_links = of.links[links:]
-        parts += map(_link, new_links)
-        links += len(new_links)
-    return Begun(b"".join(parts), of._name, attributes, links)
+        parts += map(_link, of.links[links:])
+    return parts
 
 
 def span(of: ReadableSpan, since: Begun | None = None) -> bytes:
     """A Span message, with what was encoded before, if it was; an end at 0: there is none yet."""
     status, events = of._status, of._events
-    parts = [
-        (begun(of) if since is None else begun_again(of, since)).body,
+    parts = [begun(of).body] if since is None else _since(of, since)
+    parts += (
         _TIME.pack(b"\x41", of._end_time or 0),
         _NO_STATUS if status is UNSET or status.is_unset else _status(status),
-    ]
+    )
     if events:
         parts += map(_event, of.events)
     # A light span knows without being asked for each.
@@ -193,6 +197,13 @@ def scope(of: InstrumentationScope | None) -> bytes:
     body = _optional(b"\x0a", of.name) + _optional(b"\x12", of.version)
     body += wire.attributes(b"\x1a", of.attributes or {})
     return wire.message(b"\x0a", body) + _optional(b"\x1a", of.schema_url)
+
+
+def _pairs(attributes: Any) -> list[tuple[str, Any]]:
+    if type(attributes) is dict:
+        # A copy is one step, so that another thread may set one meanwhile.
+        return list(attributes.copy().items())
+    return list(_plain(attributes).items())
 
 
 def _plain(attributes: Any) -> dict[str, Any]:

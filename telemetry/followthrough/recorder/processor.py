@@ -9,7 +9,6 @@ from opentelemetry.trace import TraceFlags
 
 from .. import guard
 from . import encode, record
-from .encode import Begun, Kept
 from .inflight import Entry
 from .prefixes import Prefixes
 from .writer import Pending
@@ -27,7 +26,7 @@ class RecorderProcessor(SpanProcessor):
     """The SDK's span processor that records; there is nothing to flush and nothing to wait for."""
 
     def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+        self.recorder = recorder
         self._entries: dict[int, Entry] = {}
         self._prefixes = Prefixes()
 
@@ -37,7 +36,7 @@ class RecorderProcessor(SpanProcessor):
         if begins and _is_sampled(span):
             entry = Entry()
             try:
-                self.begin(span, entry)
+                self._begin(span, entry)
                 if entry.table is not None:
                     self._entries[span.context.span_id] = entry
             except BaseException:
@@ -50,7 +49,7 @@ class RecorderProcessor(SpanProcessor):
         """Note anew, with what was added to it, a span that was noted as it began."""
         entry = self._entries.get(span.context.span_id)
         if entry is not None:
-            self.begin(span, entry)
+            self._begin(span, entry)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Record an ended span, if it is sampled."""
@@ -58,57 +57,32 @@ class RecorderProcessor(SpanProcessor):
             return
         pending = Pending(entry=self._entries.get(span.context.span_id))
         try:
-            self.end(span, pending)
+            self._end(span, pending)
         except BaseException:
             # A signal's handler may raise at any call, and nobody else ends this span.
-            self.end(span, pending)
+            self._end(span, pending)
             raise
         finally:
             self._entries.pop(span.context.span_id, None)
 
-    def begin(
-        self,
-        span: ReadableSpan,
-        entry: Entry,
-        since: Begun | None = None,
-        kept: Kept | None = None,
-        prefix: bytes = b"",
-    ) -> Begun | None:
-        """Note a span that begins in this process, in case it is killed; also an unsampled one.
-
-        What is returned spares work when it is noted anew, and at its end. `kept` is what its
-        attributes begin with and `prefix` that of its record, if they were encoded before.
-        """
+    def _begin(self, span: ReadableSpan, entry: Entry) -> None:
         try:
-            begun = encode.begun(span, kept) if since is None else encode.begun_again(span, since)
-            prefix = prefix or self._prefix(span, _is_sampled(span))
-            self._recorder.begin(record.whole(prefix, begun.body), entry)
+            kind = record.SPAN if _is_sampled(span) else record.UNSAMPLED
+            self.recorder.begin(self._record(span, kind, encode.begun(span).body), entry)
         except BaseException as error:
             entry.end()
             if not isinstance(error, Exception):
                 raise
             guard.caught("recorder.on_start", error)
-            return None
-        return begun
 
-    def end(
-        self,
-        span: ReadableSpan,
-        pending: Pending,
-        begun: Begun | None = None,
-        prefix: bytes = b"",
-    ) -> None:
-        """Record an ended span, if it is sampled, once however often it is said."""
-        try:
-            if _is_sampled(span):
-                if not pending.payload:
-                    prefix = prefix or self._prefix(span, is_sampled=True)
-                    pending.payload = record.whole(prefix, encode.span(span, begun))
-                self._recorder.put(pending)
-            elif isinstance(pending.entry, Entry):
-                self._recorder.give_up(pending.entry)
-        except Exception as error:  # noqa: BLE001  raised on where it is to be
-            guard.caught("recorder.on_end", error)
+    @guard.guarded("recorder.on_end")
+    def _end(self, span: ReadableSpan, pending: Pending) -> None:
+        if _is_sampled(span):
+            if not pending.payload:
+                pending.payload = self._record(span, record.SPAN, encode.span(span))
+            self.recorder.put(pending)
+        elif isinstance(pending.entry, Entry):
+            self.recorder.give_up(pending.entry)
 
     def shutdown(self) -> None:
         """Nothing: what is recorded is the agent's to send."""
@@ -117,9 +91,9 @@ class RecorderProcessor(SpanProcessor):
         """True: what has ended is recorded."""
         return True
 
-    def _prefix(self, span: ReadableSpan, is_sampled: bool) -> bytes:
-        kind = record.SPAN if is_sampled else record.UNSAMPLED
-        return self._prefixes.of(span.resource, span.instrumentation_scope, kind)
+    def _record(self, span: ReadableSpan, kind: bytes, body: bytes) -> bytes:
+        prefix = self._prefixes.of(span.resource, span.instrumentation_scope, kind)
+        return record.whole(prefix, body)
 
 
 def _is_sampled(span: ReadableSpan) -> bool:

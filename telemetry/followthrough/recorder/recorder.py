@@ -53,7 +53,10 @@ class Recorder:
 
     def begin(self, record: bytes, entry: Entry) -> None:
         """Keep a span that has begun, so that it is told even if its process is killed."""
-        if self._opened(SPANS) is not None and self._table is not None:
+        is_due = time.monotonic() >= self._next_look
+        if is_due or self._table is None or self._pid != os.getpid():
+            self._opened(SPANS)
+        if self._table is not None:
             self._table.begin(record, entry)
 
     def give_up(self, entry: Entry) -> None:
@@ -69,13 +72,17 @@ class Recorder:
         May be called again with what an exception out of a signal's handler has cut off.
         """
         ring = LOGS if pending.payload[:1] == LOG else SPANS
-        while (writer := self._opened(ring)) is not None:
+        writer = self._writers.get(ring)
+        if writer is None or time.monotonic() >= self._next_look or self._pid != os.getpid():
+            writer = self._opened(ring)
+        while writer is not None:
             entry = pending.entry
             if entry is not None and isinstance(entry, Entry) and entry.table is not self._table:
                 # One of the parent's is the parent's to give up.
                 pending.entry = None
             if writer.keep(pending):
                 return
+            writer = self._opened(ring)
         if pending.number is None:
             pending.number = -1
             self._lost[ring]["unavailable"] += 1

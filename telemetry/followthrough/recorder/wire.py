@@ -66,11 +66,19 @@ class Texts(dict[str, bytes]):
         return encoded
 
 
-class _Fields(dict[tuple[str, Any], bytes]):
+class Fields(dict[tuple[str, Any], bytes]):
     """KeyValue fields of one tag; those of texts that come again and again are encoded once."""
 
     def __init__(self, tag: bytes) -> None:
         self._tag = tag
+
+    def of(self, pairs: list[tuple[str, Any]]) -> bytes:
+        """The fields of these attributes, one after the other."""
+        try:
+            return b"".join(map(self.__getitem__, pairs))
+        except TypeError:
+            # A list or a mapping is no key of a dictionary.
+            return b"".join(map(self.__missing__, pairs))
 
     def __missing__(self, pair: tuple[str, Any]) -> bytes:
         name, value = pair
@@ -98,17 +106,15 @@ def _keep(found: dict[Any, bytes], key: Any, encoded: bytes) -> None:
 
 
 _keys = Texts(b"\x0a")
-_fields: dict[bytes, _Fields] = {}
+_fields: dict[bytes, Fields] = {}
 
 
 def attributes(tag: bytes, pairs: Mapping[str, Any]) -> bytes:
     """A field of a KeyValue for each attribute, its secrets masked."""
-    fields = _fields.get(tag) or _fields.setdefault(tag, _Fields(tag))
-    try:
-        return b"".join(map(fields.__getitem__, pairs.items()))
-    except TypeError:
-        # A list or a mapping is no key of a dictionary.
-        return b"".join(map(fields.__missing__, pairs.items()))
+    fields = _fields.get(tag)
+    if fields is None:
+        fields = _fields[tag] = Fields(tag)
+    return fields.of(list(pairs.items()))
 
 
 def _redacted(name: str, value: Any) -> Any:

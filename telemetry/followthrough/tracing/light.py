@@ -31,6 +31,7 @@ from opentelemetry.trace import (
     TraceFlags,
 )
 
+from .. import guard
 from ..recorder import encode, record
 from ..recorder.encode import UNSET, Begun, Kept
 from ..recorder.inflight import Entry
@@ -210,10 +211,20 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
 
     def note(self) -> None:
         """Keep where it stands now, if it begins in this process."""
-        if self._entry is not None:
-            tracer = self._tracer
+        entry, tracer, begun = self._entry, self._tracer, self._begun
+        if entry is None:
+            return
+        try:
+            self._begun = None
+            again = encode.begun_again(self, begun) if begun else encode.begun(self, self._kept)
             prefix = tracer.prefixes[self._context[3] & 1]  # type: ignore[index]
-            self._begun = tracer.processor.begin(self, self._entry, self._begun, self._kept, prefix)
+            tracer.recorder.begin(record.whole(prefix, again[0]), entry)
+            self._begun = again
+        except BaseException as error:
+            entry.end()
+            if not isinstance(error, Exception):
+                raise
+            guard.caught("recorder.on_start", error)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set how it went: OK is final, and UNSET changes nothing."""
@@ -244,20 +255,29 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         if self._end_time is not None:
             self._is_ended()
             return
-        pending = self._pending
         try:
             self._end_time = time_ns() if end_time is None else end_time
-            pending = self._pending = Pending(b"", self._entry)
-            tracer = self._tracer
-            tracer.processor.end(self, pending, self._begun, tracer.prefixes[1])
-        except BaseException:
+            self._recorded()
+        except BaseException as error:
             # A signal's handler may raise at any call, and nobody else ends this span.
-            self._end_again(pending)
-            raise
+            if not isinstance(error, Exception):
+                self._end_time = self._end_time or time_ns()
+                self._recorded()
+                raise
+            guard.caught("recorder.on_end", error)
 
-    def _end_again(self, pending: Pending | None) -> None:
-        self._end_time = self._end_time or time_ns()
-        self._tracer.processor.end(self, pending or Pending(b"", self._entry), self._begun)
+    def _recorded(self) -> None:
+        """Put it into the ring, once however often it is said."""
+        tracer, pending = self._tracer, self._pending
+        if pending is None:
+            pending = self._pending = Pending(b"", self._entry)
+        if self._context[3] & 1:  # type: ignore[index]
+            if not pending.payload:
+                body = encode.span(self, self._begun)
+                pending.payload = record.whole(tracer.prefixes[1], body)
+            tracer.recorder.put(pending)
+        elif self._entry is not None:
+            tracer.recorder.give_up(self._entry)
 
     def _is_ended(self) -> bool:
         if self._end_time is None:
@@ -287,7 +307,7 @@ class LightTracer:
 
     def __init__(self, stock: sdk.Tracer, processor: RecorderProcessor) -> None:
         self.stock = stock
-        self.processor = processor
+        self.recorder = processor.recorder
         self.limits = limits = stock._span_limits
         most = limits.max_span_attributes
         # How many attributes a span takes as they are; none where their length is limited.
