@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..tracing.current import attach, detach
+from ..tracing.current import attach, reset
 
 if TYPE_CHECKING:
     from .request import Request
@@ -37,7 +37,7 @@ class Body:
             request.end(error, raised=True)
             raise
         finally:
-            detach(token)
+            reset(token)
         if self._left is not None:
             self._left -= len(chunk)
             if self._left <= 0:
@@ -48,19 +48,16 @@ class Body:
         """Close the application's body; before its end, the caller has gone away."""
         close = getattr(self._chunks, "close", None)
         if close is not None:
-            self._within(close)
+            token = attach(self._request.context)
+            try:
+                close()
+            except BaseException as error:
+                self._request.end(error, raised=True)
+                raise
+            finally:
+                reset(token)
         if not self._request.ended:
             self._request.end(disconnected=True)
-
-    def _within(self, close: Any) -> None:
-        token = attach(self._request.context)
-        try:
-            close()
-        except BaseException as error:
-            self._request.end(error, raised=True)
-            raise
-        finally:
-            detach(token)
 
 
 def is_file(body: object, environ: Mapping[str, Any]) -> bool:

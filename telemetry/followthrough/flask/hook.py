@@ -17,7 +17,7 @@ from flask.app import Flask
 from flask.signals import got_request_exception
 
 from .. import guard
-from ..tracing.current import attach, detach
+from ..tracing.current import attach, reset
 from . import place
 from .options import Options
 from .request import KEY, begin
@@ -111,7 +111,7 @@ def _call(app: Flask, environ: dict[str, Any], start_response: Callable[..., Any
         request.end(error, raised=True)
         raise
     finally:
-        detach(token)
+        reset(token)
     return request.sent(body)
 
 

@@ -31,7 +31,6 @@ from .options import Options
 if TYPE_CHECKING:
     from flask import Request as FlaskRequest
 
-    from ..recorder.encode import Kept
 
 KEY = "followthrough.request"
 BODILESS = frozenset({204, 304})
@@ -78,33 +77,26 @@ class Request:
         self.request_id = _request_id(environ.get("HTTP_X_REQUEST_ID"))
         found[names.HTTP_REQUEST_ID] = self.request_id
         # The span has the others; these are for the host's meters.
-        self._measured = found.copy() if options.meters else {}
+        self._measured = found.copy() if options.meters else None
         if options.meters:
             options.meters.begun(found, 1)
-        self.span, around = self._begun(found, kept)
-        self._ids = ids.of(self.span)
+        base, kind = get_current(), SpanKind.SERVER
+        links: tuple[trace.Link, ...] = ()
+        if base and trace.get_current_span(base).get_span_context().is_valid:
+            # A framework around this one has a span for the request already.
+            kind = SpanKind.INTERNAL
+        elif headers := propagation.from_environ(environ):
+            base, links = self._received(headers, base)
+        # It is described as soon as its route is known, before anything of the host runs.
+        first = "HTTP" if self.method == attributes.OTHER else self.method
+        self.span = span = tracing.start_undescribed(
+            options.tracer, first, base, kind, found, links, kept
+        )
+        self._ids = ids.of(span)
         # Filled as soon as the route is known, wherever its context has gone by then.
         self._comments: dict[str, str] = {}
         values = _NOTHING if options.comments is None else {_COMMENTS: self._comments}
-        self.context = logs.around(around, self.span, {"request_id": self.request_id}, values)
-
-    def _begun(self, found: dict[str, Any], kept: Kept) -> tuple[trace.Span, Context]:
-        base = get_current()
-        # A framework around this one has a span for the request already.
-        inside = bool(base) and trace.get_current_span(base).get_span_context().is_valid
-        headers = None if inside else propagation.from_environ(self.environ)
-        came = self._received(headers, base) if headers else propagation.Received(base, ())
-        # It is described as soon as its route is known, before anything of the host runs.
-        span = tracing.start_undescribed(
-            self.options.tracer,
-            attributes.span_name(self.method, ""),
-            came.context,
-            SpanKind.INTERNAL if inside else SpanKind.SERVER,
-            found,
-            came.links,
-            kept,
-        )
-        return span, came.context
+        self.context = logs.around(base, span, {"request_id": self.request_id}, values)
 
     def _received(self, headers: dict[str, str], base: Context) -> propagation.Received:
         return propagation.received(
@@ -121,7 +113,8 @@ class Request:
         found = attributes.behind_proxies(environ) if attributes.PROXY_FIX in environ else {}
         if rule is not None:
             self.route = found[names.HTTP_ROUTE] = rule.rule
-        self._measured |= found
+        if self._measured is not None:
+            self._measured |= found
         tracing.describe(span, attributes.span_name(self.method, self.route), found)
         if options.comments is not None:
             self._comments.update(options.comment(request))
@@ -133,24 +126,21 @@ class Request:
     def start_response(self, status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
         """Stand in for the server's own: note the answer, and pass it on."""
         try:
-            self._answered(status, headers)
+            code, options = status[:3], self.options
+            self.status = int(code) if code.isdecimal() else 0
+            self.length = _length(self.method, self.status, headers)
+            if not self.is_matched and has_request_context():
+                # A subclass of Flask that does without what hears of it, or a broken session.
+                self.matched(flask_request)
+            if (propagator := get_global_response_propagator()) is not None:
+                self._lead_back(propagator, headers)
+            if options.headers.response and _is_server(self.span):
+                self.span.set_attributes(options.headers.of_response(headers))
+            if options.response_hook is not None:
+                options.response_hook(self.span, status, headers)
         except Exception as error:  # noqa: BLE001  raised on where it is to be
             guard.caught("flask.start_response", error)
         return self.respond(status, headers, *args)
-
-    def _answered(self, status: str, headers: list[tuple[str, str]]) -> None:
-        code, options = status[:3], self.options
-        self.status = int(code) if code.isdecimal() else 0
-        self.length = _length(self.method, self.status, headers)
-        if not self.is_matched and has_request_context():
-            # A subclass of Flask that does without what hears of it, or a broken session.
-            self.matched(flask_request)
-        if (propagator := get_global_response_propagator()) is not None:
-            self._lead_back(propagator, headers)
-        if options.headers.response and _is_server(self.span):
-            self.span.set_attributes(options.headers.of_response(headers))
-        if options.response_hook is not None:
-            options.response_hook(self.span, status, headers)
 
     def _lead_back(self, propagator: Any, headers: list[tuple[str, str]]) -> None:
         """Name the trace in the answer's headers, as the host's propagator does it."""
@@ -207,8 +197,15 @@ class Request:
             cause = exception or self.exception
             decided = decide_request(self.status, cause, raised=raised, disconnected=disconnected)
             try:
-                self._describe(decided, cause)
-                self._tell(decided, seconds)
+                found: dict[str, Any] = {}
+                if decided.status:
+                    found[names.HTTP_STATUS] = decided.status
+                if decided.error_type:
+                    found[names.ERROR_TYPE] = decided.error_type
+                self.span.set_attributes(found)
+                if decided.is_error:
+                    _explain(self.span, decided, cause)
+                self._tell(decided, found, seconds)
             finally:
                 self.span.end()
                 # Each holds the other; without the garbage collector both would stay.
@@ -216,21 +213,7 @@ class Request:
         except Exception as error:  # noqa: BLE001  raised on where it is to be
             guard.caught("flask.end", error)
 
-    def _describe(self, decided: RequestOutcome, cause: BaseException | None) -> None:
-        span = self.span
-        found: dict[str, Any] = {}
-        if decided.status:
-            found[names.HTTP_STATUS] = decided.status
-        if decided.error_type:
-            found[names.ERROR_TYPE] = decided.error_type
-        self._measured |= found
-        span.set_attributes(found)
-        if decided.is_error and span.is_recording():
-            if cause is not None:
-                exceptions.record(span, cause)
-            span.set_status(StatusCode.ERROR, _description(decided))
-
-    def _tell(self, decided: RequestOutcome, seconds: float) -> None:
+    def _tell(self, decided: RequestOutcome, found: dict[str, Any], seconds: float) -> None:
         tell.request(
             decided,
             method=self.method,
@@ -239,7 +222,8 @@ class Request:
             seconds=seconds,
             **self._ids,
         )
-        if meters := self.options.meters:
+        if (meters := self.options.meters) and self._measured is not None:
+            self._measured |= found
             meters.begun(self._measured, -1)
             meters.ended(seconds, self._measured, self.span)
 
@@ -280,9 +264,13 @@ def _length(method: str, status: int, headers: Iterable[tuple[str, str]]) -> int
     return None
 
 
-def _description(decided: RequestOutcome) -> str | None:
-    text = redact.text(decided.message)
-    return f"{decided.error_type}: {text}" if text else None
+def _explain(span: trace.Span, decided: RequestOutcome, cause: BaseException | None) -> None:
+    """Say on its span why a request has failed."""
+    if span.is_recording():
+        if cause is not None:
+            exceptions.record(span, cause)
+        text = redact.text(decided.message)
+        span.set_status(StatusCode.ERROR, f"{decided.error_type}: {text}" if text else None)
 
 
 def _is_server(span: trace.Span) -> bool:

@@ -24,3 +24,5 @@ def _detach(token: Token[Context]) -> None:
 get_current: Any = _variable.get if _is_plain else context.get_current
 attach: Any = _variable.set if _is_plain else context.attach
 detach: Any = _detach if _is_plain else context.detach
+# For who is in the same function, and so surely where it was attached.
+reset: Any = _variable.reset if _is_plain else context.detach

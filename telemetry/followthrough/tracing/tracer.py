@@ -64,9 +64,11 @@ def start_undescribed(
 
 
 class _Chosen(NamedTuple):
-    provider: trace.TracerProvider
+    provider: trace.TracerProvider | None
+    # A tuple that is another one once a processor is added.
     processors: Any
     tracer: Any
+    light: Any
 
 
 class Tracer(trace.Tracer):
@@ -74,7 +76,7 @@ class Tracer(trace.Tracer):
 
     def __init__(self, name: str, version: str | None, schema_url: str | None) -> None:
         self._name, self._version, self._schema_url = name, version, schema_url
-        self._chosen: _Chosen | None = None
+        self._chosen = _Chosen(None, None, None, None)
 
     def start_span(
         self,
@@ -90,7 +92,7 @@ class Tracer(trace.Tracer):
         """As the API's; under `suppress_instrumentation` a span that is not recorded."""
         if get_current() and not is_instrumentation_enabled():
             return trace.NonRecordingSpan(trace.get_current_span(context).get_span_context())
-        span: trace.Span = self._tracer().start_span(
+        span: trace.Span = self._now().tracer.start_span(
             name,
             context,
             kind,
@@ -123,23 +125,20 @@ class Tracer(trace.Tracer):
 
     def light(self) -> Any:
         """The light tracer, if spans are light at the time and are recorded here."""
-        if get_current() and not is_instrumentation_enabled():
+        light = self._now().light
+        if light is not None and get_current() and not is_instrumentation_enabled():
             return None
-        tracer = self._tracer()
-        return tracer if hasattr(tracer, "stock") else None
+        return light
 
-    def _tracer(self) -> Any:
+    def _now(self) -> _Chosen:
         provider, chosen = trace.get_tracer_provider(), self._chosen
-        try:
-            # A tuple that is another one once a processor is added.
-            processors = provider._active_span_processor._span_processors  # type: ignore[attr-defined]  # noqa: SLF001
-        except AttributeError:
-            processors = None
-        if chosen is None or chosen.provider is not provider or chosen.processors is not processors:
+        active = getattr(provider, "_active_span_processor", None)
+        processors = getattr(active, "_span_processors", None)
+        if chosen.provider is not provider or chosen.processors is not processors:
             stock = trace.get_tracer(self._name, self._version, provider, self._schema_url)
-            chosen = _Chosen(provider, processors, _light(stock, processors) or stock)
-            self._chosen = chosen
-        return chosen.tracer
+            light = _light(stock, processors)
+            self._chosen = chosen = _Chosen(provider, processors, light or stock, light)
+        return chosen
 
 
 def _light(stock: trace.Tracer, processors: Any) -> Any:
