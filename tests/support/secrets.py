@@ -89,7 +89,8 @@ BY_NAME = {
     "environment": ("hunter2", "PGPASSWORD=hunter2 psql"),
     "aws secret": (_LETTERS[:40], f"aws_secret_access_key = {_LETTERS[:40]}"),
     "otp": ("123456", "otp=123456"),
-    "cvv": ("123", "cvv: 123"),
+    # With a letter, as three digits alone are in many a timestamp and id.
+    "cvv": ("123x", "cvv: 123x"),
     "totp seed": ("JBSWY3DPEHPK3PXP", "otpauth://totp/x?secret=JBSWY3DPEHPK3PXP"),
 }
 ALL = {**BY_LOOK, **BY_NAME}
