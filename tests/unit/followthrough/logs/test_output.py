@@ -239,7 +239,8 @@ def test_an_exception_right_after_a_part_was_written_repeats_nothing(pipe):
     filled = fill(pipe[1])
     drain(pipe[0], 8192)
     reader = threading.Thread(
-        target=lambda: found.append(drain(pipe[0], filled - 8192 + len(LONG)))
+        target=lambda: found.append(drain(pipe[0], filled - 8192 + len(LONG))),
+        daemon=True,
     )
     found: list[bytes] = []
     output._To.open.is_stuck = True
@@ -256,6 +257,37 @@ def test_an_exception_right_after_a_part_was_written_repeats_nothing(pipe):
     assert send(output._To.open, LONG, sent)
     reader.join(10)
     assert found[0].endswith(b"-" + LONG)
+
+
+def test_an_exception_right_after_the_first_part_of_a_line_was_written_tears_it_not(pipe):
+    """As above, where a line is written in one step if there is room for it."""
+    output.write(b"")
+    filled = fill(pipe[1])
+    drain(pipe[0], 8192)
+    found: list[bytes] = []
+    reader = threading.Thread(
+        target=lambda: found.append(drain(pipe[0], filled - 8192 + len(LONG))),
+        daemon=True,
+    )
+
+    def strike(frame, event, function):
+        ours = frame.f_code is output._put_at_once.__code__
+        if event == "c_return" and ours and function.__name__ in ("write", "extend"):
+            sys.setprofile(None)
+            reader.start()
+            raise SoftLimitError
+
+    output._To.next_look = time.monotonic() + 60
+    sys.setprofile(strike)
+    try:
+        with pytest.raises(SoftLimitError):
+            output.write(LONG)
+    finally:
+        sys.setprofile(None)
+    output.write(LINE)
+    reader.join(10)
+    assert found[0].endswith(b"-" + LONG)
+    assert drain(pipe[0], len(LINE)) == LINE
 
 
 def test_lines_of_many_threads_and_processes_stay_whole(pipe):
