@@ -44,41 +44,27 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 class Request:
     """A request of one of our apps; ends once, whoever says so first."""
 
-    __slots__ = (
-        "_comments",
-        "_ids",
-        "_measured",
-        "_started",
-        "context",
-        "ended",
-        "environ",
-        "exception",
-        "is_matched",
-        "length",
-        "method",
-        "options",
-        "request_id",
-        "respond",
-        "route",
-        "span",
-        "status",
-    )
+    # What it begins with is the class's.
+    route, status = "", 0
+    ended = is_matched = False
+    length: int | None = None
+    exception: BaseException | None = None
+    # What the host's own meters are told.
+    _measured: dict[str, Any] | None = None
 
     def __init__(
         self, options: Options, environ: dict[str, Any], respond: Callable[..., Any]
     ) -> None:
         self._started = time.perf_counter()
-        self.options, self.environ, self.respond = options, environ, respond
-        self.route, self.status, self.ended, self.is_matched = "", 0, False, False
-        self.length: int | None = None
-        self.exception: BaseException | None = None
+        self.options = options
+        self.environ = environ
+        self.respond = respond
         found, kept = attributes.of_request(environ)
         self.method: str = found[names.HTTP_METHOD]
         self.request_id = _request_id(environ.get("HTTP_X_REQUEST_ID"))
         found[names.HTTP_REQUEST_ID] = self.request_id
-        # The span has the others; these are for the host's meters.
-        self._measured = found.copy() if options.meters else None
         if options.meters:
+            self._measured = found.copy()
             options.meters.begun(found, 1)
         base, kind = get_current(), SpanKind.SERVER
         links: tuple[trace.Link, ...] = ()

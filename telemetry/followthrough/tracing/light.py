@@ -51,29 +51,21 @@ logger = logging.getLogger(__name__)
 class LightSpan(trace.Span, sdk.ReadableSpan):
     """A span without locks: each change is one step, and the ring takes it once."""
 
-    __slots__ = (
-        "_attributes",
-        "_begun",
-        "_context",
-        "_dropped",
-        "_dropped_events",
-        "_dropped_links",
-        "_end_time",
-        "_entry",
-        "_events",
-        "_kept",
-        "_kind",
-        "_links",
-        "_name",
-        "_parent",
-        "_pending",
-        "_record_exception",
-        "_set_status_on_exception",
-        "_start_time",
-        "_status",
-        "_tracer",
-        "is_whole",
-    )
+    # What most spans never change is the class's.
+    _events: Any = ()
+    _links: Any = ()
+    _dropped = _dropped_events = _dropped_links = 0
+    # Whether no limit has dropped a part.
+    is_whole = True
+    _record_exception = _set_status_on_exception = True
+    _status = UNSET
+    # Where it stands in case its process is killed, and what of it is encoded: that holds as long
+    # as nothing changes that was there when it began.
+    _entry: Entry | None = None
+    _kept: Kept | None = None
+    _begun: Begun | None = None
+    _pending: Pending | None = None
+    _end_time: int | None = None
 
     def __init__(
         self,
@@ -86,23 +78,12 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         attributes: dict[str, Any],
     ) -> None:
         self._tracer = tracer
-        self._name, self._kind = name, kind
-        self._context, self._parent = context, parent
-        self._attributes: dict[str, Any] = attributes
-        self._events: list[sdk.Event] = []
-        self._links: list[Link] = []
-        self._dropped = self._dropped_events = self._dropped_links = 0
-        # Whether no limit has dropped a part.
-        self.is_whole = self._record_exception = self._set_status_on_exception = True
-        self._status = UNSET
-        # Where it stands in case its process is killed, and what of it is encoded: that holds as
-        # long as nothing changes that was there when it began.
-        self._entry: Entry | None = None
-        self._kept: Kept | None = None
-        self._begun: Begun | None = None
-        self._pending: Pending | None = None
+        self._name = name
+        self._context = context
+        self._parent = parent
+        self._kind = kind
         self._start_time = time_ns() if start_time is None else start_time
-        self._end_time: int | None = None
+        self._attributes: dict[str, Any] = attributes
 
     def get_span_context(self) -> SpanContext:
         return self._context  # type: ignore[return-value]
@@ -184,7 +165,7 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         limits = self._tracer.limits
         bounded = _bounded(limits.max_event_attributes, attributes, limits)
         event = sdk.Event(name, bounded, timestamp)
-        if _append(self._events, event, limits.max_events):
+        if _append(self, "_events", event, limits.max_events):
             self._dropped_events += 1
             self.is_whole = False
 
@@ -193,7 +174,7 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
             return
         limits = self._tracer.limits
         link = Link(context, _bounded(limits.max_link_attributes, attributes, limits))
-        if _append(self._links, link, limits.max_links):
+        if _append(self, "_links", link, limits.max_links):
             self._begun = None
             self._dropped_links += 1
             self.is_whole = False
@@ -417,10 +398,12 @@ def _bounded(
     return BoundedAttributes(most, attributes, max_value_len=limits.max_attribute_length)
 
 
-def _append(parts: list[Any], part: Any, most: int | None) -> int:
+def _append(span: LightSpan, parts: str, part: Any, most: int | None) -> int:
     """Add a part, and say how many the limit has dropped: the oldest ones, as the SDK does."""
-    parts.append(part)
-    if most is None or len(parts) <= most:
+    # The list is made in one step, lest two threads make two.
+    found = vars(span).setdefault(parts, [])
+    found.append(part)
+    if most is None or len(found) <= most:
         return 0
-    del parts[0]
+    del found[0]
     return 1
