@@ -26,7 +26,7 @@ from followthrough.recorder import request
 from followthrough.recorder.logs import LogRecorder, RecorderLogProcessor
 from followthrough.recorder.processor import RecorderProcessor
 from followthrough.recorder.recorder import Recorder
-from followthrough.tracing.light import LightTracer
+from followthrough.tracing.light_tracer import LightTracer
 from tests.stack import programs
 from tests.support import free_port, program_env, python, running, wait_for
 from tests.unit.followthrough.recorder.test_encode import CONTEXTS, exact

@@ -7,40 +7,31 @@ They hold to what the SDK does: its sampler, ids, resource and limits, and what 
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Mapping, Sequence
-from random import getrandbits
+from collections.abc import Mapping
 from time import time_ns
 from types import MappingProxyType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes, _clean_attribute_value
-from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk
-from opentelemetry.sdk.trace import sampling
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.trace import DEFAULT_TRACE_STATE as _NO_STATE
 from opentelemetry.trace import (
-    INVALID_SPAN_CONTEXT,
     Link,
     SpanContext,
     SpanKind,
     Status,
     StatusCode,
-    TraceFlags,
 )
 
 from .. import guard
 from ..recorder import encode, record
 from ..recorder.encode import UNSET, Begun, Kept
 from ..recorder.inflight import Entry
-from ..recorder.processor import RecorderProcessor
 from ..recorder.writer import Pending
 
-_FLAGS = tuple(TraceFlags(number) for number in range(4))
-_RANDOM = TraceFlags.RANDOM_TRACE_ID
-_DROP, _SAMPLE = sampling.Decision.DROP, sampling.Decision.RECORD_AND_SAMPLE
+if TYPE_CHECKING:
+    from .light_tracer import LightTracer
+
 # Values of these types need no cleaning, but for a limit on the length of text.
 _CLEAN = frozenset({str, int, bool, float})
 _NAMES = frozenset({str})
@@ -281,115 +272,6 @@ class UnsampledSpan(trace.NonRecordingSpan):
 
     def end(self, end_time: int | None = None) -> None:
         self._of.end(end_time)
-
-
-class LightTracer:
-    """Starts light spans with the settings of an SDK's tracer."""
-
-    def __init__(self, stock: sdk.Tracer, processor: RecorderProcessor) -> None:
-        self.stock = stock
-        self.recorder = processor.recorder
-        self.limits = limits = stock._span_limits
-        most = limits.max_span_attributes
-        # How many attributes a span takes as they are; none where their length is limited.
-        self.room = -1 if limits.max_span_attribute_length is not None else most or sys.maxsize
-        self.room = 0 if most == 0 else self.room
-        self._keeps_all = _keeps_all(stock.sampler)
-        self._has_usual_ids = type(stock.id_generator) is RandomIdGenerator
-        origin = encode.resource(stock.resource), encode.scope(stock._instrumentation_scope)
-        # What records begin with: those of spans that aren't sampled, and of those that are.
-        self.prefixes = record.prefix(*origin, record.UNSAMPLED), record.prefix(*origin)
-
-    def start_span(
-        self,
-        name: str,
-        context: Context | None = None,
-        kind: SpanKind = SpanKind.INTERNAL,
-        attributes: Mapping[str, Any] | None = None,
-        links: Sequence[Link] | None = None,
-        start_time: int | None = None,
-        record_exception: bool = True,
-        set_status_on_exception: bool = True,
-    ) -> trace.Span:
-        """As the API's tracer does."""
-        above = trace.get_current_span(context).get_span_context()
-        span = self.start(name, above, kind, attributes, links, start_time, context)
-        if type(span) is LightSpan:
-            span._record_exception = record_exception
-            span._set_status_on_exception = set_status_on_exception
-            span.note()
-        elif type(span) is UnsampledSpan:
-            span.note()
-        return span
-
-    def start(
-        self,
-        name: str,
-        above: SpanContext | None,
-        kind: SpanKind,
-        attributes: Mapping[str, Any] | None,
-        links: Sequence[Link] | None = None,
-        start_time: int | None = None,
-        context: Context | None = None,
-        kept: Kept | None = None,
-    ) -> trace.Span:
-        """Start a span below another one; it is to be noted or described before the host goes on.
-
-        With `kept`, which its attributes begin with, they are the span's own from now on, and of
-        the types that need no cleaning.
-        """
-        if not self.stock._tracer_config.is_enabled:
-            return trace.NonRecordingSpan(above or INVALID_SPAN_CONTEXT)
-        # By their places: each property of a context is a call.
-        parent = above if above is not None and above[5] else None
-        ids = self.stock.id_generator
-        # The usual generator's ids, without its calls; 0 is none, and as good as impossible.
-        span_id = getrandbits(64) if self._has_usual_ids else ids.generate_span_id()
-        if parent is None and self._has_usual_ids:
-            trace_id, is_random = getrandbits(128), True
-        elif parent is None:
-            trace_id, is_random = ids.generate_trace_id(), ids.is_trace_id_random()
-        else:
-            trace_id, is_random = parent[0], bool(parent[3] & _RANDOM)
-        if self._keeps_all:
-            decision = _SAMPLE if parent is None or parent[3] & 1 else _DROP
-            state = _NO_STATE if parent is None else parent[4]
-        else:
-            result = self.stock.sampler.should_sample(
-                context, trace_id, name, kind, attributes, links or ()
-            )
-            decision, state = result.decision, result.trace_state or _NO_STATE
-            if decision is not _DROP:
-                # One that is dropped is still told if its process is killed.
-                attributes, kept = result.attributes, None
-        flags = _FLAGS[(decision is _SAMPLE) + is_random * _RANDOM]
-        # As SpanContext makes it of valid ids.
-        own = tuple.__new__(SpanContext, (trace_id, span_id, False, flags, state, True))
-        if kept is not None and type(attributes) is dict and len(attributes) <= self.room:
-            span = LightSpan(self, name, own, parent, kind, start_time, attributes)
-            span._kept = kept
-        else:
-            span = LightSpan(self, name, own, parent, kind, start_time, {})
-            if attributes:
-                span.set_attributes(attributes)
-        for link in links or ():
-            span.add_link(link.context, link.attributes)
-        if parent is None or parent[2]:
-            # It begins in this process.
-            span._entry = Entry()
-            return span if decision is not _DROP else UnsampledSpan(span)
-        return span if decision is not _DROP else trace.NonRecordingSpan(own)
-
-
-def _keeps_all(sampler: sampling.Sampler) -> bool:
-    """Whether it is `parentbased_always_on`, the default, by whatever name."""
-    if type(sampler) is not sampling.ParentBased:
-        return False
-    on = (sampler._root, sampler._remote_parent_sampled, sampler._local_parent_sampled)
-    off = (sampler._remote_parent_not_sampled, sampler._local_parent_not_sampled)
-    return all(each is sampling.ALWAYS_ON for each in on) and all(
-        each is sampling.ALWAYS_OFF for each in off
-    )
 
 
 def _bounded(

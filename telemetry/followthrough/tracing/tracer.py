@@ -149,7 +149,7 @@ def _light(stock: trace.Tracer, processors: Any) -> Any:
     from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics  # noqa: PLC0415
 
     from ..recorder.processor import RecorderProcessor  # noqa: PLC0415
-    from .light import LightTracer  # noqa: PLC0415
+    from .light_tracer import LightTracer  # noqa: PLC0415
 
     if type(processors[0]) is not RecorderProcessor or type(stock) is not SdkTracer:
         return None

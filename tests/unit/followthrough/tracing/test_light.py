@@ -37,7 +37,8 @@ from followthrough.recorder import left as leavings
 from followthrough.recorder.processor import RecorderProcessor
 from followthrough.recorder.recorder import Recorder
 from followthrough.tracing import get_tracer
-from followthrough.tracing.light import LightSpan, LightTracer, UnsampledSpan
+from followthrough.tracing.light import LightSpan, UnsampledSpan
+from followthrough.tracing.light_tracer import LightTracer
 from tests.unit.followthrough.recorder.test_encode import CONTEXTS, VALUES, exact
 
 Recorded = Callable[[], list[Span]]

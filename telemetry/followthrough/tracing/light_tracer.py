@@ -1,0 +1,141 @@
+# ruff: noqa: SLF001  the provider's parts are private, and the kit's bounds name the SDK's version
+"""Starts light spans, as the SDK's tracer would start its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from random import getrandbits
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.trace import sampling
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import DEFAULT_TRACE_STATE as _NO_STATE
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link, SpanContext, SpanKind, TraceFlags
+
+from ..recorder import encode, record
+from ..recorder.encode import Kept
+from ..recorder.inflight import Entry
+from ..recorder.processor import RecorderProcessor
+from .light import LightSpan, UnsampledSpan
+
+_FLAGS = tuple(TraceFlags(number) for number in range(4))
+_RANDOM = TraceFlags.RANDOM_TRACE_ID
+_DROP, _SAMPLE = sampling.Decision.DROP, sampling.Decision.RECORD_AND_SAMPLE
+
+
+class LightTracer:
+    """Starts light spans with the settings of an SDK's tracer."""
+
+    def __init__(self, stock: sdk.Tracer, processor: RecorderProcessor) -> None:
+        self.stock = stock
+        self.recorder = processor.recorder
+        self.limits = limits = stock._span_limits
+        most = limits.max_span_attributes
+        # How many attributes a span takes as they are; none where their length is limited.
+        self.room = -1 if limits.max_span_attribute_length is not None else most or sys.maxsize
+        self.room = 0 if most == 0 else self.room
+        self._keeps_all = _keeps_all(stock.sampler)
+        self._has_usual_ids = type(stock.id_generator) is RandomIdGenerator
+        origin = encode.resource(stock.resource), encode.scope(stock._instrumentation_scope)
+        # What records begin with: those of spans that aren't sampled, and of those that are.
+        self.prefixes = record.prefix(*origin, record.UNSAMPLED), record.prefix(*origin)
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, Any] | None = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> trace.Span:
+        """As the API's tracer does."""
+        above = trace.get_current_span(context).get_span_context()
+        span = self.start(name, above, kind, attributes, links, start_time, context)
+        if type(span) is LightSpan:
+            span._record_exception = record_exception
+            span._set_status_on_exception = set_status_on_exception
+            span.note()
+        elif type(span) is UnsampledSpan:
+            span.note()
+        return span
+
+    def start(
+        self,
+        name: str,
+        above: SpanContext | None,
+        kind: SpanKind,
+        attributes: Mapping[str, Any] | None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        context: Context | None = None,
+        kept: Kept | None = None,
+    ) -> trace.Span:
+        """Start a span below another one; it is to be noted or described before the host goes on.
+
+        With `kept`, which its attributes begin with, they are the span's own from now on, and of
+        the types that need no cleaning.
+        """
+        if not self.stock._tracer_config.is_enabled:
+            return trace.NonRecordingSpan(above or INVALID_SPAN_CONTEXT)
+        # By their places: each property of a context is a call.
+        parent = above if above is not None and above[5] else None
+        if self._has_usual_ids and self._keeps_all:
+            # What the usual generator and sampler say, without their calls.
+            trace_id, random_trace_id = getrandbits(128) or 1, True
+            span_id, is_sampled, state = getrandbits(64) or 1, True, _NO_STATE
+            if parent is not None:
+                trace_id, random_trace_id, state = parent[0], bool(parent[3] & _RANDOM), parent[4]
+                is_sampled = bool(parent[3] & 1)
+            is_recording = is_sampled
+        else:
+            trace_id, random_trace_id, span_id = self._ids(parent)
+            result = self.stock.sampler.should_sample(
+                context, trace_id, name, kind, attributes, links or ()
+            )
+            is_sampled, state = result.decision is _SAMPLE, result.trace_state or _NO_STATE
+            is_recording = result.decision is not _DROP
+            if is_recording:
+                # One that is dropped is still told if its process is killed.
+                attributes, kept = result.attributes, None
+        flags = _FLAGS[is_sampled + random_trace_id * _RANDOM]
+        # As SpanContext makes it of valid ids.
+        own = tuple.__new__(SpanContext, (trace_id, span_id, False, flags, state, True))
+        if kept is not None and type(attributes) is dict and len(attributes) <= self.room:
+            span = LightSpan(self, name, own, parent, kind, start_time, attributes)
+            span._kept = kept
+        else:
+            span = LightSpan(self, name, own, parent, kind, start_time, {})
+            if attributes:
+                span.set_attributes(attributes)
+        for link in links or ():
+            span.add_link(link.context, link.attributes)
+        if parent is None or parent[2]:
+            # It begins in this process.
+            span._entry = Entry()
+            return span if is_recording else UnsampledSpan(span)
+        return span if is_recording else trace.NonRecordingSpan(own)
+
+    def _ids(self, parent: SpanContext | None) -> tuple[int, bool, int]:
+        """The trace's id and whether that is random, and the span's."""
+        ids = self.stock.id_generator
+        if parent is None:
+            return ids.generate_trace_id(), ids.is_trace_id_random(), ids.generate_span_id()
+        return parent[0], bool(parent[3] & _RANDOM), ids.generate_span_id()
+
+
+def _keeps_all(sampler: sampling.Sampler) -> bool:
+    """Whether it is `parentbased_always_on`, the default, by whatever name."""
+    if type(sampler) is not sampling.ParentBased:
+        return False
+    on = (sampler._root, sampler._remote_parent_sampled, sampler._local_parent_sampled)
+    off = (sampler._remote_parent_not_sampled, sampler._local_parent_not_sampled)
+    return all(each is sampling.ALWAYS_ON for each in on) and all(
+        each is sampling.ALWAYS_OFF for each in off
+    )
