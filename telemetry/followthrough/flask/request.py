@@ -183,15 +183,22 @@ class Request:
             cause = exception or self.exception
             decided = decide_request(self.status, cause, raised=raised, disconnected=disconnected)
             try:
-                found: dict[str, Any] = {}
                 if decided.status:
-                    found[names.HTTP_STATUS] = decided.status
+                    self.span.set_attribute(names.HTTP_STATUS, decided.status)
                 if decided.error_type:
-                    found[names.ERROR_TYPE] = decided.error_type
-                self.span.set_attributes(found)
+                    self.span.set_attribute(names.ERROR_TYPE, decided.error_type)
                 if decided.is_error:
                     _explain(self.span, decided, cause)
-                self._tell(decided, found, seconds)
+                tell.request(
+                    decided,
+                    method=self.method,
+                    route=self.route,
+                    request_id=self.request_id,
+                    seconds=seconds,
+                    **self._ids,
+                )
+                if self._measured is not None:
+                    self._measure(decided, self._measured, seconds)
             finally:
                 self.span.end()
                 # Each holds the other; without the garbage collector both would stay.
@@ -199,19 +206,14 @@ class Request:
         except Exception as error:  # noqa: BLE001  raised on where it is to be
             guard.caught("flask.end", error)
 
-    def _tell(self, decided: RequestOutcome, found: dict[str, Any], seconds: float) -> None:
-        tell.request(
-            decided,
-            method=self.method,
-            route=self.route,
-            request_id=self.request_id,
-            seconds=seconds,
-            **self._ids,
-        )
-        if (meters := self.options.meters) and self._measured is not None:
-            self._measured |= found
-            meters.begun(self._measured, -1)
-            meters.ended(seconds, self._measured, self.span)
+    def _measure(self, decided: RequestOutcome, measured: dict[str, Any], seconds: float) -> None:
+        """Tell the host's own meters."""
+        meters = self.options.meters
+        if meters is not None:
+            told = {names.HTTP_STATUS: decided.status, names.ERROR_TYPE: decided.error_type}
+            measured |= {name: value for name, value in told.items() if value}
+            meters.begun(measured, -1)
+            meters.ended(seconds, measured, self.span)
 
 
 def begin(options: Options, environ: dict[str, Any], respond: Callable[..., Any]) -> Request | None:
@@ -244,10 +246,11 @@ def _length(method: str, status: int, headers: Iterable[tuple[str, str]]) -> int
     """How long the body will be, None where that isn't known."""
     if method == "HEAD" or status in BODILESS or 0 < status < FIRST_FINAL:
         return 0
-    for name, value in headers:
-        if name.lower() == "content-length":
-            return int(value) if value.isdecimal() else None
-    return None
+    value = dict(headers).get("Content-Length")
+    if value is None:
+        # Names may be in any case.
+        value = {name.lower(): value for name, value in headers}.get("content-length", "")
+    return int(value) if value.isdecimal() else None
 
 
 def _explain(span: trace.Span, decided: RequestOutcome, cause: BaseException | None) -> None:

@@ -12,10 +12,10 @@ import os
 import struct
 import threading
 import time
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 from .. import guard
 from ..disk import fallocate
@@ -39,6 +39,7 @@ ENTRY = struct.Struct("@IIQ")
 _ENDING = struct.Struct("@Q")
 _ENDING_AT = 8
 _LENGTH = struct.Struct("@I")
+_UNENDED = struct.Struct("=IQ")  # the rest of an ENTRY whose span has not ended
 FREE = bytes(4)
 ROOM = SIZE - ENTRY.size
 
@@ -117,9 +118,9 @@ class Table:
         """
         if len(record) > ROOM:
             record = shortened(record, ROOM)
-        if not self.free:
-            self._grow()
         if entry.table is None and record:
+            if not self.free:
+                self._grow()
             for number in self.free:
                 del self.free[number]
                 entry.number, entry.table = number, self
@@ -129,12 +130,12 @@ class Table:
             if entry.table is None:
                 guard.count("recorder.not_in_table")
             return
-        place = PAGE + entry.number * SIZE
+        view, place, size = self.map, PAGE + entry.number * SIZE, len(record)
         # For an instant it is not there, rather than half of either.
-        self.map[place : place + 4] = FREE
-        self.map[place + ENTRY.size : place + ENTRY.size + len(record)] = record
-        ENTRY.pack_into(self.map, place, 0, zlib.crc32(record), 0)
-        _LENGTH.pack_into(self.map, place, len(record))
+        view[place : place + 4] = FREE
+        at = place + ENTRY.size
+        view[place + 4 : at + size] = _UNENDED.pack(crc32(record), 0) + record
+        view[place : place + 4] = _LENGTH.pack(size)
 
     def _grow(self) -> None:
         """Twice as many entries, while that is not too many and the disk has room for them."""
@@ -198,4 +199,4 @@ def _note_in(path: Path, pid: int, cause: Cause, now: int) -> int:
 def _note(cause: Cause, at: int) -> bytes:
     texts = [t.encode()[:_TEXT] for t in (cause.error_type, cause.message, cause.outcome)]
     body = b"".join(texts)
-    return NOTE.pack(*map(len, texts), at, zlib.crc32(body)) + body
+    return NOTE.pack(*map(len, texts), at, crc32(body)) + body

@@ -71,6 +71,10 @@ class Fields(dict[tuple[str, Any], bytes]):
 
     def __init__(self, tag: bytes) -> None:
         self._tag = tag
+        # Apart from texts: True is 1 to a dictionary.
+        self._numbers: dict[tuple[str, Any], bytes] = {}
+        # What stands before ids, by their name and length.
+        self._heads: dict[tuple[str, int], bytes] = {}
 
     def of(self, pairs: list[tuple[str, Any]]) -> bytes:
         """The fields of these attributes, one after the other."""
@@ -82,16 +86,34 @@ class Fields(dict[tuple[str, Any], bytes]):
 
     def __missing__(self, pair: tuple[str, Any]) -> bytes:
         name, value = pair
-        is_text, is_unique = type(value) is str, name in _UNIQUE
-        if not (type(value) is int or (is_text and is_unique)):
-            value = _redacted(name, value)
-        key, field = _keys[name], _value(value)
-        size = len(key) + len(field)
-        encoded = self._tag + (_SMALL[size] if size < _MOST_SMALL else _varint(size)) + key + field
-        # Other types than text are never kept: True is 1 to a dictionary.
-        if is_text and size < _ONE_BYTE and not is_unique:
+        kind = type(value)
+        if kind is int:
+            return self._numbers.get(pair) or self._number(pair)
+        if kind is str and name in _UNIQUE and len(value) < _MOST_SHORT and value.isascii():
+            place = name, len(value)
+            return (self._heads.get(place) or self._head(place)) + value.encode()
+        encoded = self._field(name, _value(_redacted(name, value)))
+        if kind is str and len(encoded) < _ONE_BYTE:
             _keep(self, pair, encoded)
         return encoded
+
+    def _number(self, pair: tuple[str, int]) -> bytes:
+        name, value = pair
+        encoded = self._field(name, _value(value))
+        if 0 <= value < _MOST_SMALL:
+            _keep(self._numbers, pair, encoded)
+        return encoded
+
+    def _head(self, place: tuple[str, int]) -> bytes:
+        name, size = place
+        whole = self._field(name, _value("x" * size))
+        _keep(self._heads, place, whole[: len(whole) - size])
+        return self._heads[place]
+
+    def _field(self, name: str, value: bytes) -> bytes:
+        key = _keys[name]
+        size = len(key) + len(value)
+        return self._tag + (_SMALL[size] if size < _MOST_SMALL else _varint(size)) + key + value
 
 
 # Ids, which hold no secrets and are others each time, would only push out what comes again.

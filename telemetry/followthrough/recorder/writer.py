@@ -88,24 +88,22 @@ class Writer:
 
     def keep(self, pending: Pending) -> bool:
         """Append a record, or count it as dropped; False if this writer is retired."""
-        self._waiting.append(pending)
+        waiting = self._waiting
+        waiting.append(pending)
         with self._lock:
             if self._retired:
                 pending.number = None
                 return False
-            if not self._writing:
-                self._writing = True
-                try:
-                    while self._waiting:
-                        first = self._waiting[0]
-                        first.tries += 1
-                        if first.tries <= _MOST_TRIES:
-                            self._append(first)
-                            if first.entry is not None:
-                                first.entry.end()
-                        self._waiting.popleft()
-                finally:
-                    self._writing = False
+            if self._writing:
+                # A signal's handler is recording in the middle of a record.
+                return True
+            self._writing = True
+            try:
+                while waiting:
+                    self._append(waiting[0])
+                    waiting.popleft()
+            finally:
+                self._writing = False
         return True
 
     def offer(self, pending: Pending) -> bool:
@@ -139,42 +137,48 @@ class Writer:
             self._drop(reason, number)
 
     def _append(self, pending: Pending) -> None:
+        pending.tries += 1
+        if pending.tries > _MOST_TRIES:
+            return
         # Read anew each time: this record, or the one before it, may have been cut off.
-        view, capacity = self._map, self._capacity
+        view, entry = self._map, pending.entry
         state = STATE.unpack_from(view, HEAD)
         # All that were accepted, or dropped for one of the reasons.
         head, accepted, number = state[0], state[1], sum(state[1:-1])
         if pending.number is None:
             pending.number = number
-        elif pending.number < number:
-            return
-        WORD.pack_into(view, GIVEN, number + 1)
-        payload = pending.payload
-        size = len(payload)
-        skipped, after, reason = self._place(head, size)
-        if reason:
-            self._drop(reason)
-            return
-        if skipped:
-            self._mark_the_end(head % capacity)
-        at = PAGE + (head + skipped) % capacity
-        RECORD.pack_into(view, at, size, checksum(payload, number), number)
-        at += RECORD.size
-        view[at : at + size] = payload
-        if pending.entry is not None:
-            pending.entry.ending(after)
-        view[HEAD:DROPPED] = COMMIT.pack(after, accepted + 1)
-        pending.is_kept = True
+        if pending.number >= number:
+            WORD.pack_into(view, GIVEN, number + 1)
+            payload = pending.payload
+            size = len(payload)
+            at, after, reason = self._place(head, size)
+            if reason:
+                self._drop(reason)
+            else:
+                RECORD.pack_into(view, at, size, checksum(payload, number), number)
+                at += RECORD.size
+                view[at : at + size] = payload
+                if entry is not None:
+                    entry.ending(after)
+                view[HEAD:DROPPED] = COMMIT.pack(after, accepted + 1)
+                pending.is_kept = True
+        if entry is not None:
+            entry.end()
 
     def _place(self, head: int, size: int) -> tuple[int, int, str]:
-        """The bytes up to the file's end that it skips, the head after it, or why it can't be."""
+        """Where a record begins, the head after it, or why it can't be."""
         capacity, room = self._capacity, room_for(size)
-        left = capacity - head % capacity
-        skipped = left if room > left else 0
-        after = head + skipped + room
-        if after - WORD.unpack_from(self._map, TAIL)[0] <= capacity and room <= capacity // 4:
-            return skipped, after, ""
-        return skipped, after, "large" if room > capacity // 4 else "full"
+        at = head % capacity
+        after = head + room
+        if at + room > capacity:
+            # It is at the file's beginning.
+            after += capacity - at
+        if after - WORD.unpack_from(self._map, TAIL)[0] > capacity or room > capacity // 4:
+            return 0, after, "large" if room > capacity // 4 else "full"
+        if at + room > capacity:
+            self._mark_the_end(at)
+            at = 0
+        return PAGE + at, after, ""
 
     def _mark_the_end(self, at: int) -> None:
         """Say that the record is at the file's beginning, where this place has room to say it."""

@@ -110,7 +110,8 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         own = self._attributes
         if (
-            self._end_time is None
+            len(attributes) > 1
+            and self._end_time is None
             and len(own) + len(attributes) <= self._tracer.room
             and _CLEAN.issuperset(map(type, attributes.values()))
             and _NAMES.issuperset(map(type, attributes))
@@ -124,9 +125,20 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
             self.set_attribute(key if isinstance(key, str) or not key else str(key), value)
 
     def set_attribute(self, key: str, value: Any) -> None:
+        attributes = self._attributes
+        if (
+            type(value) in _CLEAN
+            and type(key) is str
+            and key not in attributes
+            and key
+            and len(attributes) < self._tracer.room
+            and self._end_time is None
+        ):
+            attributes[key] = value
+            return
         if self._is_ended():
             return
-        limits, attributes = self._tracer.limits, self._attributes
+        limits = self._tracer.limits
         if not key or not isinstance(key, str) or limits.max_span_attributes == 0:
             self._dropped += 1
             self.is_whole = False
