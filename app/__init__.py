@@ -72,6 +72,11 @@ def _flask(settings: Settings) -> Flask:
 
 def _init_web(app: Flask, settings: Settings) -> None:
     # A worker needs none of these, and each costs memory in every pool process.
+    from opentelemetry.instrumentation.propagators import (  # noqa: PLC0415
+        TraceResponsePropagator,
+        set_global_response_propagator,
+    )
+
     import followthrough  # noqa: PLC0415
     from app import db, errors, routes  # noqa: PLC0415
 
@@ -79,6 +84,8 @@ def _init_web(app: Flask, settings: Settings) -> None:
     # the traces that people look for.
     unseen = None if os.environ.get("OTEL_PYTHON_FLASK_EXCLUDED_URLS") else UNSEEN
     followthrough.instrument_flask(app, excluded_urls=unseen)
+    # Who has an answer can look its trace up.
+    set_global_response_propagator(TraceResponsePropagator())
     app.cli.add_command(db.migrate_command)
     errors.init_app(app)
     routes.init_app(app)

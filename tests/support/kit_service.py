@@ -19,10 +19,15 @@ import structlog
 from celery import Celery
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from flask import Flask
+from opentelemetry.instrumentation.propagators import (
+    TraceResponsePropagator,
+    set_global_response_propagator,
+)
 
 import followthrough
 
 followthrough.configure("kit")
+set_global_response_propagator(TraceResponsePropagator())
 broker = os.environ["KIT_BROKER"]
 celery = Celery("kit", broker=broker, backend=os.environ.get("KIT_BACKEND", broker))
 celery.conf.update(

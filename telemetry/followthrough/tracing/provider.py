@@ -10,11 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
-from opentelemetry.instrumentation.propagators import (
-    TraceResponsePropagator,
-    get_global_response_propagator,
-    set_global_response_propagator,
-)
 
 from .. import recorder
 
@@ -55,8 +50,6 @@ def configure(service: str, settings: Settings) -> None:
         if processor := _processor(name, settings):
             provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
-    if get_global_response_propagator() is None:
-        set_global_response_propagator(TraceResponsePropagator())
 
 
 def _processor(exporter: str, settings: Settings) -> SpanProcessor | None:
