@@ -35,12 +35,16 @@ class _State:
     critical: dict[str, bool] = {}  # noqa: RUF012  one for the process
     undo: list[Callable[[], None]] = []  # noqa: RUF012  one for the process
     is_off = False
+    is_forgotten_at_fork = False
 
 
 def connect(app: Any) -> None:
     """Note from now on what the worker of this app takes."""
     _State.app, _State.is_off = app, False
     _State.critical.clear()
+    if not _State.is_forgotten_at_fork:
+        os.register_at_fork(after_in_child=_forget)
+        _State.is_forgotten_at_fork = True
     if not _State.undo:
         _State.undo.append(replaced.method(virtual.QoS, "append", _appender))
         _State.undo.append(replaced.method(virtual.QoS, "ack", _acker))
@@ -60,6 +64,11 @@ def close() -> None:
     _State.last = None
     if table is not None and table.pid == os.getpid():
         table.close()
+
+
+def _forget() -> None:
+    """What a forked child takes itself, it doesn't note as its parent's."""
+    _State.table, _State.is_off = None, True
 
 
 def runs(request: Any) -> None:
@@ -87,7 +96,7 @@ def _appender(stock: Callable[[Any, Any, str], None]) -> Callable[[Any, Any, str
             if qos is not _State.last:
                 _begin(qos)
             table = _State.table
-            if table is None or table.pid != os.getpid():
+            if table is None:
                 return
             headers = message.headers
             task = headers.get("task") or ""
@@ -115,7 +124,7 @@ def _acker(stock: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
         stock(qos, delivery_tag)
         try:
             table = _State.table
-            if table is not None and table.pid == os.getpid():
+            if table is not None:
                 table.remove(delivery_tag)
         except Exception as error:  # noqa: BLE001  raised on where it is to be
             caught("celery.held", error)

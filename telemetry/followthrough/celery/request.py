@@ -44,9 +44,10 @@ class Hooks:
 
     def revoked(self: Any) -> Any:
         # Celery asks before it hands a task to the pool, with its delivery_info.
-        at = getattr(self.message, "followthrough_received", None)
-        if at is not None:
-            self.delivery_info[RECEIVED] = at
+        try:  # noqa: SIM105  a context manager costs more than all of this
+            self.delivery_info[RECEIVED] = self.message.followthrough_received
+        except AttributeError:
+            pass
         speaking.request = self
         try:
             return super().revoked()  # type: ignore[misc]

@@ -51,7 +51,6 @@ class _State:
     undo: list[Callable[[], object]] = []  # noqa: RUF012  one for the process
     # Celery is about to log, with the whole body, what was told already.
     is_told = False
-    loads: Any = None
 
 
 popping = _Popping()
@@ -137,19 +136,23 @@ def _wrap_redis() -> None:
     redis = _redis()
     if redis is None:
         return
-    _State.loads, redis.loads = redis.loads, _loads
-    _State.undo.append(lambda: setattr(redis, "loads", _State.loads))
+    stock = redis.loads
+    redis.loads = _reader(stock)
+    _State.undo.append(lambda: setattr(redis, "loads", stock))
     _State.undo.append(replaced.method(redis.Transport, "_deliver", _deliverer))
 
 
-def _loads(item: Any, *args: Any, **kwargs: Any) -> Any:
-    try:
-        return _State.loads(item, *args, **kwargs)
-    except Exception as error:
-        # kombu reads much else with it, and can take that it fails but for an item that it popped.
-        if sys._getframe(1).f_code.co_name != POPS:  # noqa: SLF001
-            raise
-        return envelope.Unread(item, error)
+def _reader(stock: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def loads(item: Any) -> Any:
+        try:
+            return stock(item)
+        except Exception as error:
+            # kombu reads much else with it, and lives with an error but for what it has popped.
+            if sys._getframe(1).f_code.co_name != POPS:  # noqa: SLF001
+                raise
+            return envelope.Unread(item, error)
+
+    return loads
 
 
 def _deliverer(stock: Callable[[Any, Any, str], Any]) -> Callable[[Any, Any, str], Any]:

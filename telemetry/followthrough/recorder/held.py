@@ -130,11 +130,12 @@ class Table:
         number = self._numbers.get(texts[0])
         if number is None:
             number = self._numbers[texts[0]] = self._free.pop()
+        else:
+            self._map[HEAD + number * SIZE] = 0
         at = HEAD + number * SIZE
         record = _pack(0, critical, 0, taken, *lengths) + body
-        self._map[at] = 0
-        self._map[at : at + len(record)] = record
         # The last step makes it one, so that a kill leaves none that is half written.
+        self._map[at : at + len(record)] = record
         self._map[at] = 1
         return True
 
