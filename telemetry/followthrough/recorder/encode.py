@@ -68,37 +68,35 @@ def begun(of: ReadableSpan, since: Kept | None = None) -> Begun:
     else:
         fields = since.fields + _fields.of(pairs[len(since.attributes) :])
     # By their places: each property of a context is a call.
-    trace_id, span_id, state = context[0], context[1], context[4]
-    parts = [
+    body = (
         b"\x0a\x10",
-        trace_id.to_bytes(16, "big"),
+        context[0].to_bytes(16, "big"),
         b"\x12\x08",
-        span_id.to_bytes(8, "big"),
-        b"" if state is _NO_STATE else _state(b"\x1a", state),
+        context[1].to_bytes(8, "big"),
+        b"" if context[4] is _NO_STATE else _state(b"\x1a", context[4]),
         b"" if parent is None else b"\x22\x08" + parent[1].to_bytes(8, "big"),
         _names[of._name],
         _KINDS[of._kind],
         _TIME.pack(b"\x39", of._start_time or 0),
         fields,
+        b"".join(map(_link, links)) if links else b"",
         _REMOTE if parent is not None and parent[2] else _LOCAL,
-    ]
-    if links:
-        parts += map(_link, links)
+    )
     # As Begun makes itself, without a call.
-    return tuple.__new__(Begun, (b"".join(parts), of._name, len(pairs), len(links)))
+    return tuple.__new__(Begun, (b"".join(body), of._name, len(pairs), len(links)))
 
 
 def begun_again(of: ReadableSpan, since: Begun) -> Begun:
     """The same later on, with what is new; no attribute or link may have changed."""
-    parts = _since(of, since)
-    return Begun(b"".join(parts), of._name, len(of._attributes or ()), len(of._links))
+    body = b"".join(_since(of, since))
+    return Begun(body, of._name, len(of._attributes or ()), len(of._links))
 
 
 def _since(of: ReadableSpan, since: Begun) -> list[bytes]:
     """What was encoded before, and what is new."""
     body, name, known, links = since
     parts = [body]
-    if of._name != name:
+    if of._name is not name:
         parts.append(_names[of._name])
     attributes = of._attributes
     if attributes is not None and len(attributes) > known:
@@ -110,13 +108,11 @@ def _since(of: ReadableSpan, since: Begun) -> list[bytes]:
 
 def span(of: ReadableSpan, since: Begun | None = None) -> bytes:
     """A Span message, with what was encoded before, if it was; an end at 0: there is none yet."""
-    status, events = of._status, of._events
+    status = of._status
     parts = [begun(of).body] if since is None else _since(of, since)
-    parts += (
-        _TIME.pack(b"\x41", of._end_time or 0),
-        _NO_STATUS if status is UNSET or status.is_unset else _status(status),
-    )
-    if events:
+    parts.append(_TIME.pack(b"\x41", of._end_time or 0))
+    parts.append(_NO_STATUS if status is UNSET or status.is_unset else _status(status))
+    if of._events:
         parts += map(_event, of.events)
     # A light span knows without being asked for each.
     if not getattr(of, "is_whole", False):

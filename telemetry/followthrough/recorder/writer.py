@@ -71,6 +71,7 @@ class Writer:
         try:
             self._file = identity(fd)
             _, self._capacity = START.unpack(os.pread(fd, START.size, 0))
+            self._largest = self._capacity // 4
             # The map has a descriptor of its own.
             self._map = mmap.mmap(fd, PAGE + self._capacity)
         finally:
@@ -141,26 +142,23 @@ class Writer:
         if pending.tries > _MOST_TRIES:
             return
         # Read anew each time: this record, or the one before it, may have been cut off.
-        view, entry = self._map, pending.entry
+        view, entry, payload = self._map, pending.entry, pending.payload
         state = STATE.unpack_from(view, HEAD)
         # All that were accepted, or dropped for one of the reasons.
-        head, accepted, number = state[0], state[1], sum(state[1:-1])
+        number = sum(state[1:-1])
         if pending.number is None:
             pending.number = number
         if pending.number >= number:
             WORD.pack_into(view, GIVEN, number + 1)
-            payload = pending.payload
-            size = len(payload)
-            at, after, reason = self._place(head, size)
+            at, after, reason = self._place(state[0], len(payload))
             if reason:
                 self._drop(reason)
             else:
-                RECORD.pack_into(view, at, size, checksum(payload, number), number)
-                at += RECORD.size
-                view[at : at + size] = payload
+                record = RECORD.pack(len(payload), checksum(payload, number), number) + payload
+                view[at : at + len(record)] = record
                 if entry is not None:
                     entry.ending(after)
-                view[HEAD:DROPPED] = COMMIT.pack(after, accepted + 1)
+                view[HEAD:DROPPED] = COMMIT.pack(after, state[1] + 1)
                 pending.is_kept = True
         if entry is not None:
             entry.end()
@@ -173,8 +171,8 @@ class Writer:
         if at + room > capacity:
             # It is at the file's beginning.
             after += capacity - at
-        if after - WORD.unpack_from(self._map, TAIL)[0] > capacity or room > capacity // 4:
-            return 0, after, "large" if room > capacity // 4 else "full"
+        if after - WORD.unpack_from(self._map, TAIL)[0] > capacity or room > self._largest:
+            return 0, after, "large" if room > self._largest else "full"
         if at + room > capacity:
             self._mark_the_end(at)
             at = 0
