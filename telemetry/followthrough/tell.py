@@ -12,6 +12,7 @@ import structlog
 
 from . import logs, metrics, names
 from .alerts import keep
+from .logs.usual import Usual
 
 if TYPE_CHECKING:
     from .outcome import Kind, Outcome, RequestOutcome
@@ -22,8 +23,12 @@ REASONS: dict[Kind, str] = {
     "requeued": names.CELERY_REQUEUE_REASON,
 }
 
-logger = structlog.get_logger("followthrough.celery")
-_gate = logging.getLogger("followthrough.celery")
+_TASKS, _REQUESTS = "followthrough.celery", "followthrough.flask"
+_TASK = Usual(_TASKS, (names.TASK, names.OUTCOME), names.TASK_ID)
+_REQUEST = Usual(_REQUESTS, ("method", "route", "status", names.OUTCOME), names.REQUEST_ID)
+
+logger = structlog.get_logger(_TASKS)
+_gate = logging.getLogger(_TASKS)
 
 
 def logs_at(level: int) -> bool:
@@ -33,43 +38,60 @@ def logs_at(level: int) -> bool:
 
 def task(
     outcome: Outcome,
-    *,
     name: str,
     task_id: str,
+    *,
     critical: bool = False,
     seconds: float | None = None,
     wait: float | None = None,
     exception: BaseException | None = None,
     label: str | None = None,
     service: str = "",
+    trace_id: str = "",
+    span_id: str = "",
     **fields: Any,
 ) -> None:
     """Write the log line, the metric (under `label`, else the task's name) and the alert.
 
     `seconds` is how long it ran, `wait` how long it waited for that, None where that isn't known;
-    `service` is whose task it was, if not this program's; `fields` go into the line, and its
-    `trace_id` into the alert.
+    `service` is whose task it was, if not this program's; `trace_id` and `span_id` are its span's,
+    in hex; `fields` go into the line.
     """
-    if outcome.error_type:
-        fields["error_type"] = outcome.error_type
-    if outcome.message:
-        fields["error"] = outcome.message
-    if outcome.kind == "failure" and exception is not None:
-        fields["exc_info"] = exception
-    if service:
-        fields["service"] = service
-    if wait is not None:
-        fields["wait"] = wait
-    logs.line(
-        "followthrough.celery",
-        outcome.level,
-        outcome.event,
-        task=name,
-        task_id=task_id,
-        outcome=outcome.kind,
-        duration=None if seconds is None else round(seconds, 6),
-        **fields,
-    )
+    duration = None if seconds is None else round(seconds, 6)
+    if (
+        duration is None
+        or fields
+        or service
+        or outcome.error_type
+        or outcome.message
+        or not _TASK.write(
+            outcome.level,
+            outcome.event,
+            (name, outcome.kind),
+            duration,
+            task_id,
+            trace_id,
+            span_id,
+            wait,
+        )
+    ):
+        about = _ids(trace_id, span_id) | fields | _error(outcome)
+        if outcome.kind == "failure" and exception is not None:
+            about["exc_info"] = exception
+        if service:
+            about["service"] = service
+        if wait is not None:
+            about["wait"] = wait
+        logs.line(
+            _TASKS,
+            outcome.level,
+            outcome.event,
+            task=name,
+            outcome=outcome.kind,
+            duration=duration,
+            task_id=task_id,
+            **about,
+        )
     metrics.observe_task(label or name, outcome, seconds)
     if critical and outcome.alertable:
         keep.alert(
@@ -78,38 +100,64 @@ def task(
             outcome=outcome.kind,
             error_type=outcome.error_type,
             message=outcome.message,
-            trace_id=fields.get("trace_id", ""),
+            trace_id=trace_id,
             service=service,
         )
 
 
 def request(
     outcome: RequestOutcome,
-    *,
     method: str,
     route: str,
     request_id: str,
     seconds: float,
+    *,
+    trace_id: str = "",
+    span_id: str = "",
     **fields: Any,
 ) -> None:
-    """Write the log line and the metric of a request; `fields` go into the line.
+    """Write the log line and the metric of a request.
 
-    `route` is empty where none matched.
+    `route` is empty where none matched; `trace_id` and `span_id` are its span's, in hex; `fields`
+    go into the line.
     """
-    if outcome.error_type:
-        fields["error_type"] = outcome.error_type
-    if outcome.message:
-        fields["error"] = outcome.message
-    logs.line(
-        "followthrough.flask",
-        outcome.level,
-        names.REQUEST_FINISHED,
-        method=method,
-        route=route,
-        status=outcome.status or None,
-        outcome=outcome.kind,
-        duration=round(seconds, 6),
-        request_id=request_id,
-        **fields,
-    )
+    duration, status = round(seconds, 6), outcome.status or None
+    if (
+        fields
+        or outcome.error_type
+        or outcome.message
+        or not _REQUEST.write(
+            outcome.level,
+            names.REQUEST_FINISHED,
+            (method, route, status, outcome.kind),
+            duration,
+            request_id,
+            trace_id,
+            span_id,
+        )
+    ):
+        logs.line(
+            _REQUESTS,
+            outcome.level,
+            names.REQUEST_FINISHED,
+            method=method,
+            route=route,
+            status=status,
+            outcome=outcome.kind,
+            duration=duration,
+            request_id=request_id,
+            **_ids(trace_id, span_id),
+            **fields,
+            **_error(outcome),
+        )
     metrics.observe_request(method, route, outcome, seconds)
+
+
+def _ids(trace_id: str, span_id: str) -> dict[str, Any]:
+    found = {names.TRACE_ID: trace_id, names.SPAN_ID: span_id}
+    return {key: value for key, value in found.items() if value}
+
+
+def _error(outcome: Outcome | RequestOutcome) -> dict[str, Any]:
+    found = {names.ERROR_TYPE_FIELD: outcome.error_type, names.ERROR: outcome.message}
+    return {key: value for key, value in found.items() if value}

@@ -7,7 +7,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
 
@@ -27,23 +27,28 @@ _HEAD = ("timestamp", "level", "event", "logger", "service")
 _encoder = json.JSONEncoder(default=redact.shown, allow_nan=False)
 
 
-class _Current:
+class Current:
+    """How lines are made now."""
+
     service = ""
     # The console's renderer; None for JSON.
     people: Any = None
     # The last second that was written, and its text.
     clock = (-1, "")
+    # Parts of lines as `text` makes them, for `usual`.
+    texts: ClassVar[dict[object, str]] = {}
 
 
 def use(service: str, *, json: bool) -> None:
     """Name the service on each line, and choose its form."""
-    _Current.service = service
-    _Current.people = None if json else console.renderer()
+    Current.service = service
+    Current.people = None if json else console.renderer()
+    Current.texts = {}
 
 
 def is_json() -> bool:
     """Whether lines are JSON."""
-    return _Current.people is None
+    return Current.people is None
 
 
 class Named:
@@ -88,11 +93,7 @@ def render(logger: Any, method: str, event: Event) -> Any:
 
 def made(name: str, level: str, event: Event) -> tuple[bytes, dict[str, Any]]:
     """A line and its fields; what can't be told is told so, and never raised."""
-    fields = {"timestamp": _now(), "level": level, "event": event.pop("event", "")}
-    if name:
-        fields["logger"] = name
-    if _Current.service:
-        fields["service"] = _Current.service
+    fields = head(now(), name, level, event.pop("event", ""))
     try:
         return _made(fields, event)
     except Exception as error:
@@ -104,29 +105,46 @@ def made(name: str, level: str, event: Event) -> tuple[bytes, dict[str, Any]]:
         return _json(fields).encode() + b"\n", fields
 
 
+def text(fields: Mapping[str, Any]) -> str:
+    """Fields as a line of JSON has them, and nothing from the context."""
+    return _json(redact.fields(fields))
+
+
+def head(timestamp: str, name: str, level: str, event: Any) -> dict[str, Any]:
+    """The first fields of each line."""
+    fields = {"timestamp": timestamp, "level": level, "event": event}
+    if name:
+        fields["logger"] = name
+    if Current.service:
+        fields["service"] = Current.service
+    return fields
+
+
 def _made(fields: dict[str, Any], event: Event) -> tuple[bytes, dict[str, Any]]:
     error = exceptions.of(event.pop("exc_info", None))
     if event.pop("stack_info", None):
         event["stack"] = "".join(traceback.format_stack(limit=exceptions.FRAMES))
     fields.update(add_context(None, "", event))
     fields = redact.fields(fields)
-    if _Current.people is None:
+    if Current.people is None:
         if error is not None:
             fields["exception"] = exceptions.described(error)
         return _json(fields).encode() + b"\n", fields
-    text = console.line(_Current.people, fields, error)
+    shown = console.line(Current.people, fields, error)
     if error is not None:
         fields["exception"] = exceptions.described(error)
-    return text.encode(errors="replace") + b"\n", fields
+    return shown.encode(errors="replace") + b"\n", fields
 
 
-def _now() -> str:
-    second, rest = divmod(time.time_ns(), _NANOSECONDS)
-    known, text = _Current.clock
+def now() -> str:
+    """The time, as a line has it."""
+    at = time.time_ns()
+    second = at // _NANOSECONDS
+    known, shown = Current.clock
     if second != known:
-        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        _Current.clock = (second, text)
-    return f"{text}.{rest // 1000:06d}Z"
+        shown = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        Current.clock = (second, shown)
+    return f"{shown}.{at % _NANOSECONDS // 1000:06d}Z"
 
 
 def _once_made() -> Callable[[Any], str]:
@@ -138,8 +156,8 @@ def _once_made() -> Callable[[Any], str]:
     if make is None:
         return _encoder.encode
     separators = (_encoder.key_separator, _encoder.item_separator)
-    text = json.encoder.encode_basestring_ascii
-    made = make(None, _encoder.default, text, None, *separators, False, False, False)
+    quoted = json.encoder.encode_basestring_ascii
+    made = make(None, _encoder.default, quoted, None, *separators, False, False, False)
     return lambda value: "".join(made(value, 0))
 
 

@@ -8,12 +8,13 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 import structlog
-from opentelemetry.context import Context, create_key, get_current, set_value
+from opentelemetry.context import Context, create_key, set_value
 from opentelemetry.trace import Span
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from .. import redact
 from ..tracing import ids
+from ..tracing.current import get_current
 
 Event = MutableMapping[str, Any]
 Bound = Token[Mapping[str, Any]]
@@ -23,6 +24,8 @@ _bound: ContextVar[Mapping[str, Any]] = ContextVar("followthrough_bound", defaul
 
 _FIELDS = create_key("followthrough.fields")
 _NO_VALUES: Mapping[str, Any] = {}
+# Structlog's own variables, none while nobody has bound any; to ask it copies the whole context.
+_of_structlog: Any = getattr(structlog.contextvars, "_CONTEXT_VARS", None)
 
 
 def carrying(context: Context, **fields: Any) -> Context:
@@ -63,11 +66,22 @@ def add_context(_logger: Any, _method: str, event: Event) -> Event:
     for fields in (_bound.get(), carried or {}):
         for key, value in fields.items():
             event.setdefault(key, value)
-    event = structlog.contextvars.merge_contextvars(_logger, _method, event)
+    if _of_structlog is None or _of_structlog:
+        event = structlog.contextvars.merge_contextvars(_logger, _method, event)
     # Never one span's trace with another's id.
     if "trace_id" not in event:
         event.update(ids.current())
     return event
+
+
+def only_carried() -> Mapping[str, Any] | None:
+    """What `carrying` adds to a line; None where something is bound besides, or may be."""
+    if _bound.get() or _of_structlog is None:
+        return None
+    if _of_structlog and structlog.contextvars.get_contextvars():
+        return None
+    carried: Mapping[str, Any] | None = get_current().get(_FIELDS)
+    return _NO_VALUES if carried is None else carried
 
 
 def redacted(_logger: Any, _method: str, event: Event) -> Event:

@@ -14,18 +14,20 @@ if TYPE_CHECKING:
 _TOLD = frozenset({"timestamp", "level", "event", "logger", "service"})
 
 
-class _Current:
+class Current:
+    """Where lines are recorded now."""
+
     recorder: LogRecorder | None = None
 
 
 def use(recorder: LogRecorder | None) -> None:
     """Record lines from now on; None ends that."""
-    _Current.recorder = recorder
+    Current.recorder = recorder
 
 
 def record(name: str, level: str, fields: Mapping[str, Any]) -> None:
     """Record a line, if lines are recorded: its event as the body, its other fields beside it."""
-    if _Current.recorder is None:
+    if Current.recorder is None:
         return
     trace_id, span_id = _id(fields.get("trace_id"), 32), _id(fields.get("span_id"), 16)
     left_out = _TOLD | {"trace_id"} if trace_id else _TOLD
@@ -35,7 +37,7 @@ def record(name: str, level: str, fields: Mapping[str, Any]) -> None:
         attributes = {**attributes, **_exception(error)}
         del attributes["exception"]
     body = fields.get("event")
-    _Current.recorder.log(name, level, body, attributes, trace_id=trace_id, span_id=span_id)
+    Current.recorder.log(name, level, body, attributes, trace_id=trace_id, span_id=span_id)
 
 
 def _exception(error: Mapping[str, Any]) -> dict[str, Any]:

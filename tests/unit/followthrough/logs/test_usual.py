@@ -1,0 +1,272 @@
+"""A line that is put together from kept texts is the one that the chain would make."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.context import Context, attach, detach
+
+from followthrough import logs, redact, tell
+from followthrough.logs import chain, context, output, records, stdlib, usual
+from followthrough.outcome import TELLING, Outcome, RequestOutcome, decide_request
+from followthrough.testing import Captured
+
+IDS: dict[str, Any] = {"trace_id": "0" * 31 + "1", "span_id": "0" * 15 + "2"}
+IN_A_TASK = {"task_id": "t1", "task": "shop.pay", "attempt": 1, "queue": "celery"}
+
+
+@pytest.fixture
+def lines(told: Captured, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """What is written, as bytes."""
+    monkeypatch.setattr("time.time_ns", lambda: 1_764_100_000_123_456_789)
+    for name in ("observe_task", "observe_request"):
+        monkeypatch.setattr(f"followthrough.metrics.{name}", lambda *_: None)
+    found: list[bytes] = []
+    before = output.give(found.append)
+    yield found
+    output.give(before)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Without pytest's own handlers, which are to have each line too."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = logging.getLogger()
+        ours = [each for each in root.handlers if isinstance(each, stdlib.Handler)]
+        patch.setattr(root, "handlers", ours)
+        yield
+
+
+@contextlib.contextmanager
+def carried(fields: dict[str, Any]) -> Iterator[None]:
+    token = attach(logs.carrying(Context(), **fields))
+    try:
+        yield
+    finally:
+        detach(token)
+
+
+def both(lines: list[bytes], telling: Callable[[], None]) -> tuple[bytes, bytes]:
+    """The line as it is written, and as the chain alone writes it."""
+    lines.clear()
+    with alone(), pytest.MonkeyPatch.context() as patch:
+        telling()
+        patch.setattr(usual.Usual, "write", lambda *_: False)
+        telling()
+    ours, chains = lines
+    return ours, chains
+
+
+def pay(outcome: Outcome | None = None, **changes: Any) -> None:
+    about: dict[str, Any] = {"task_id": "t1", "seconds": 0.0123, "wait": 0.004, **IDS, **changes}
+    with alone():
+        tell.task(outcome or Outcome("success"), "shop.pay", **about)
+
+
+def answer(outcome: RequestOutcome | None = None, **changes: Any) -> None:
+    about: dict[str, Any] = {"request_id": "r1", "seconds": 0.0123, **IDS, **changes}
+    with alone():
+        tell.request(outcome or decide_request(200), "GET", "/users/<id>", **about)
+
+
+hex_of = {size: st.text("0123456789abcdef", min_size=size, max_size=size) for size in (16, 32)}
+ids = st.fixed_dictionaries(
+    {}, optional={"trace_id": hex_of[32] | st.just(""), "span_id": hex_of[16]}
+)
+seconds = st.floats(0, 1e9) | st.floats()
+values = st.text() | st.integers() | st.booleans() | st.none() | st.floats()
+beside = st.dictionaries(
+    st.sampled_from([*IN_A_TASK, *IDS, "request_id", "wait", "level", "event", "password", "error"])
+    | st.text(),
+    values,
+    max_size=5,
+) | st.fixed_dictionaries({"attempt": st.integers(1, 9), "queue": st.text()})
+hypothesis = settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@hypothesis
+@given(
+    st.builds(decide_request, st.integers(0, 999), st.none() | st.just(ValueError("no"))),
+    st.fixed_dictionaries(
+        {"method": st.text(), "route": st.text(), "request_id": st.text(), "seconds": seconds},
+        optional={"service": st.text()},
+    ),
+    ids,
+    beside,
+)
+def test_the_line_of_a_request_is_the_chains(
+    lines: list[bytes],
+    outcome: RequestOutcome,
+    about: dict[str, Any],
+    ids: dict[str, Any],
+    beside: dict[str, Any],
+) -> None:
+    with carried(beside):
+        ours, chains = both(lines, lambda: tell.request(outcome, **about, **ids))
+    assert ours == chains
+
+
+@hypothesis
+@given(
+    st.builds(
+        Outcome,
+        st.sampled_from(sorted(TELLING)),
+        st.just("") | st.text(),
+        st.just("") | st.text(),
+        st.booleans(),
+    ),
+    st.fixed_dictionaries(
+        {
+            "name": st.text(),
+            "task_id": st.text(),
+            "seconds": st.none() | seconds,
+            "wait": st.none() | seconds,
+        },
+        optional={"service": st.text(), "queue": values, "exception": st.just(ValueError("no"))},
+    ),
+    ids,
+    beside,
+)
+def test_the_line_of_a_task_is_the_chains(
+    lines: list[bytes],
+    outcome: Outcome,
+    about: dict[str, Any],
+    ids: dict[str, Any],
+    beside: dict[str, Any],
+) -> None:
+    with carried(beside):
+        ours, chains = both(lines, lambda: tell.task(outcome, **about, **ids))
+    assert ours == chains
+
+
+@pytest.mark.parametrize(("telling", "around"), [(answer, {"request_id": "r1"}), (pay, IN_A_TASK)])
+def test_a_usual_line_costs_the_chain_nothing(
+    lines: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    telling: Callable[[], None],
+    around: dict[str, Any],
+) -> None:
+    with carried(around):
+        telling()
+        monkeypatch.setattr(redact, "fields", lambda _fields: 1 / 0)
+        lines.clear()
+        telling()
+    assert json.loads(lines[0]).items() >= {**around, **IDS, "duration": 0.0123}.items()
+
+
+def test_what_is_bound_is_in_the_line(lines: list[bytes]) -> None:
+    bound = logs.bind(shop=7)
+    ours, chains = both(lines, answer)
+    logs.unbind(bound)
+    assert ours == chains
+    assert json.loads(ours)["shop"] == 7
+
+
+def test_what_structlog_has_bound_is_in_the_line_until_it_is_cleared(lines: list[bytes]) -> None:
+    with structlog.contextvars.bound_contextvars(shop=7):
+        ours, chains = both(lines, answer)
+        assert ours == chains
+        assert json.loads(ours)["shop"] == 7
+    answer()
+    assert "shop" not in json.loads(lines[-1])
+
+
+def test_a_structlog_whose_variables_are_elsewhere_is_asked_each_time(
+    lines: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "_of_structlog", None)
+    with structlog.contextvars.bound_contextvars(shop=7):
+        answer()
+    assert json.loads(lines[0])["shop"] == 7
+
+
+def test_another_service_is_named_at_once(lines: list[bytes]) -> None:
+    answer()
+    chain.use("other", json=True)
+    answer()
+    assert [json.loads(line)["service"] for line in lines] == ["test", "other"]
+
+
+def test_the_form_for_people_is_the_chains(lines: list[bytes]) -> None:
+    chain.use("test", json=False)
+    ours, chains = both(lines, pay)
+    assert ours == chains
+    assert b"task=shop.pay outcome=success" in ours
+
+
+def test_a_level_that_is_not_wanted_is_not_written(lines: list[bytes]) -> None:
+    logger = logging.getLogger("followthrough.flask")
+    logger.setLevel("WARNING")
+    try:
+        answer()
+        answer(RequestOutcome("failure", 500))
+    finally:
+        logger.setLevel("NOTSET")
+    assert [json.loads(line)["status"] for line in lines] == [500]
+
+
+def test_the_structlog_of_the_host_gets_the_line(lines: list[bytes]) -> None:
+    with structlog.testing.capture_logs() as captured:
+        answer()
+    assert [each["event"] for each in captured] == ["request.finished"]
+    assert lines == []
+
+
+def test_other_handlers_and_log_records_get_the_line_too(
+    lines: list[bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[Any] = []
+
+    class Recorder:
+        def log(self, *about: Any, **_ids: int) -> None:
+            told.append(about)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records.Current, "recorder", Recorder())
+        answer()
+    tell.task(Outcome("success"), "shop.pay", "t1", seconds=0.0123, **IDS)
+    assert [each[2] for each in told] == ["request.finished"]
+    assert [each.getMessage().split()[0] for each in caplog.records] == ["task.succeeded"]
+    assert len(lines) == 2
+
+
+def test_kept_texts_do_not_grow_without_end(
+    lines: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usual, "MOST", 3)
+    for n in range(10):
+        with alone():
+            tell.request(decide_request(200), "GET", f"/{n}", "r1", 0.1, **IDS)
+        assert len(chain.Current.texts) <= 3
+    assert [json.loads(line)["route"] for line in lines] == [f"/{n}" for n in range(10)]
+
+
+def test_a_number_is_not_taken_for_its_equal(lines: list[bytes]) -> None:
+    for attempt in (1, True, 1.0):
+        with carried({"attempt": attempt}):
+            ours, chains = both(lines, pay)
+        assert ours == chains
+
+
+@pytest.mark.parametrize("wait", [math.nan, math.inf, -1.0])
+def test_a_wait_that_is_none_is_the_chains(lines: list[bytes], wait: float) -> None:
+    ours, chains = both(lines, lambda: pay(wait=wait))
+    assert ours == chains
+
+
+def test_a_duration_that_is_no_number_gives_a_line_that_any_parser_reads(
+    lines: list[bytes],
+) -> None:
+    answer(seconds=math.nan)
+    assert json.loads(lines[0])["duration"] == "nan"
