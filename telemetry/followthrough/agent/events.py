@@ -52,7 +52,7 @@ class Events:
 
     def _take(self, path: Path) -> None:
         with ring.opened(path) as fd:
-            while fd is not None and self._is_ours() and not ring.is_empty(fd):
+            while fd is not None and not ring.is_empty(fd) and self._is_ours():
                 batch = ring.read(fd, 1)
                 bad = [each for each in batch.payloads if not _is_event(each)]
                 if not all(self._keep(each) for each in batch.payloads if each not in bad):

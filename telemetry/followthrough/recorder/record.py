@@ -73,6 +73,12 @@ def split(record: bytes) -> tuple[bytes, bytes, bytes]:
     return _parts(record)[1:]
 
 
+def body_at(record: bytes) -> int:
+    """Where the message of a record begins that is one."""
+    _, resource_size, scope_size = _PREFIX.unpack_from(record)
+    return _PREFIX.size + int(resource_size) + int(scope_size)
+
+
 def _is_whole(record: bytes) -> bool:
     if len(record) < _PREFIX.size:
         return False

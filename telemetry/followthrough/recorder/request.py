@@ -19,10 +19,14 @@ def logs(records: Iterable[bytes]) -> bytes:
 
 def _joined(records: Iterable[bytes]) -> bytes:
     # Both requests have the same fields, one in the other.
-    origins: dict[bytes, dict[bytes, list[bytes]]] = {}
+    found: dict[bytes, list[bytes]] = {}
     for each in records:
-        resource, scope, message = record.split(each)
-        origins.setdefault(resource, {}).setdefault(scope, []).append(message)
+        at = record.body_at(each)
+        found.setdefault(each[:at], []).append(each[at:])
+    origins: dict[bytes, dict[bytes, list[bytes]]] = {}
+    for prefix, messages in found.items():
+        resource, scope, _ = record.split(prefix)
+        origins.setdefault(resource, {})[scope] = messages
     return b"".join(_of_resource(origin, scopes) for origin, scopes in origins.items())
 
 

@@ -113,53 +113,41 @@ def read(fd: int, limit: int) -> Batch:
     if not 0 <= head - tail <= capacity:
         # Nothing that a writer leaves: both places can't be trusted, and begin anew together.
         return Batch([], held, head)
-    return _walk(_Reader(fd), capacity, (tail, head), limit, held)
+    return _walk(fd, capacity, (tail, head), limit, held)
 
 
-def _walk(file: _Reader, capacity: int, places: tuple[int, int], limit: int, held: int) -> Batch:
+def _walk(fd: int, capacity: int, places: tuple[int, int], limit: int, held: int) -> Batch:
+    """Read records from a place to another; in one loop, as it runs for each record of the host."""
     payloads: list[bytes] = []
-    torn, (at, head) = 0, places
-    while at < head and (not payloads or at - places[0] < limit):
-        left = capacity - at % capacity
-        size = file.size(at % capacity) if left >= RECORD.size else WRAP
+    torn, (at, head), end = 0, places, places[0] + limit
+    raw, begin = b"", 0  # a chunk of the file, and where in it that begins
+    while at < head and (not payloads or at < end):
+        place = at % capacity
+        left = capacity - place
+        if left < RECORD.size:
+            at += left
+            continue
+        if not begin <= place <= begin + len(raw) - RECORD.size:
+            raw, begin = os.pread(fd, _CHUNK, PAGE + place), place
+        size, kept, number = RECORD.unpack_from(raw, place - begin)
         if size == WRAP:
             at += left
-        elif room_for(size) > min(left, head - at):
+            continue
+        room = room_for(size)
+        if room > left or room > head - at:
             # The length itself is torn: where the next record begins is not known.
             return Batch(payloads, max(torn + 1, held - len(payloads)), head)
+        body = place - begin + RECORD.size
+        if body + size > len(raw):
+            raw, begin = os.pread(fd, max(RECORD.size + size, _CHUNK), PAGE + place), place
+            body = RECORD.size
+        payload = raw[body : body + size]
+        if kept == checksum(payload, number):
+            payloads.append(payload)
         else:
-            payload = file.payload(at % capacity, size)
-            payloads += [] if payload is None else [payload]
-            torn += payload is None
-            at += room_for(size)
+            torn += 1
+        at += room
     return Batch(payloads, torn, at)
-
-
-class _Reader:
-    """Reads records, many of them at once."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._begin = 0
-        self._raw = b""
-
-    def size(self, at: int) -> int:
-        size: int = RECORD.unpack(self._bytes(at, RECORD.size))[0]
-        return size
-
-    def payload(self, at: int, size: int) -> bytes | None:
-        """A record's content; None if it isn't what was written."""
-        raw = self._bytes(at, RECORD.size + size)
-        _, kept, number = RECORD.unpack_from(raw)
-        payload = raw[RECORD.size :]
-        return payload if kept == checksum(payload, number) else None
-
-    def _bytes(self, at: int, size: int) -> bytes:
-        begin = at - self._begin
-        if begin < 0 or begin + size > len(self._raw):
-            self._raw = os.pread(self._fd, max(size, _CHUNK), PAGE + at)
-            self._begin, begin = at, 0
-        return self._raw[begin : begin + size]
 
 
 def settle(fd: int, batch: Batch, *, exported: int, rejected: int = 0) -> None:

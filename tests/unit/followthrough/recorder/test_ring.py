@@ -224,8 +224,9 @@ class Ring(RuleBasedStateMachine):
         if sum(ring.account_of(self.fd).dropped.values()) == before:
             self.waiting.append(bytes([fill]) * size)
 
-    @rule(limit=st.integers(1, 2 * CAPACITY))
-    def take(self, limit: int) -> None:
+    @rule(limit=st.integers(1, 2 * CAPACITY), chunk=st.sampled_from([16, 50, 333, 1 << 16]))
+    def take(self, limit: int, chunk: int) -> None:
+        ring._CHUNK = chunk
         for payload in take(self.fd, limit):
             self.taken += 1
             assert payload == self.waiting.popleft()
@@ -250,4 +251,5 @@ def test_any_order_of_writes_and_reads(tmp_path: Path, monkeypatch: pytest.Monke
     from hypothesis.stateful import run_state_machine_as_test
 
     monkeypatch.setenv("RING_TEST_DIR", str(tmp_path))
+    monkeypatch.setattr(ring, "_CHUNK", ring._CHUNK)
     run_state_machine_as_test(Ring, settings=settings(max_examples=60, deadline=None))
