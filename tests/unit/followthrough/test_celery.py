@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -156,14 +156,21 @@ def test_an_alert_that_the_disk_does_not_take_is_counted(
     assert told.metric("telemetry_errors_total", where="celery.task_postrun") == 1
 
 
+@pytest.fixture
+def speak(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Have Celery tell something of a request, as its methods do in a worker's main process."""
+    return lambda request: monkeypatch.setattr(supervise.speaking, "request", request)
+
+
 def main_process_failure(celery: Celery, error: BaseException, task_id: str = "id-1") -> None:
     task = celery.tasks["unit.fail"]
     signals.task_failure.send(sender=task, task_id=task_id, exception=error, einfo=None)
 
 
-def test_a_lost_child_is_told_by_the_main_process(told: Captured, celery: Celery) -> None:
-    request = _Request("id-1", TRACEPARENT)
-    signals.task_received.send(sender=None, request=request)
+def test_a_lost_child_is_told_by_the_main_process(
+    told: Captured, celery: Celery, speak: Callable[[Any], None]
+) -> None:
+    speak(_Request("id-1", TRACEPARENT))
     main_process_failure(celery, WorkerLostError("signal 9"))
     (line,) = told.events("task.lost")
     assert (line["task"], line["error_type"]) == ("unit.fail", "WorkerLostError")
@@ -182,11 +189,12 @@ class _Request:
         self.worker_pid = None
 
 
-def test_a_hard_time_limit_is_told_once_for_each_run(told: Captured, celery: Celery) -> None:
+def test_a_hard_time_limit_is_told_once_for_each_run(
+    told: Captured, celery: Celery, speak: Callable[[Any], None]
+) -> None:
     """Celery says it twice; a redelivered task is another request of the same id."""
     for _ in range(2):
-        request = _Request("timed-1", TRACEPARENT)
-        signals.task_received.send(sender=None, request=request)
+        speak(_Request("timed-1", TRACEPARENT))
         for _ in range(2):
             main_process_failure(celery, TimeLimitExceeded(60), "timed-1")
     assert len(told.events("task.failed")) == 2
@@ -236,10 +244,11 @@ def test_a_rejection_is_left_to_the_process_it_ran_in(told: Captured, celery: Ce
     assert ends(told) == []
 
 
-def test_a_revocation_is_told_once(told: Captured, celery: Celery) -> None:
+def test_a_revocation_is_told_once(
+    told: Captured, celery: Celery, speak: Callable[[Any], None]
+) -> None:
     request = SimpleNamespace(id="revoked-1", **TRACEPARENT)
-    received = _Request("revoked-1", TRACEPARENT)
-    signals.task_received.send(sender=None, request=received)
+    speak(_Request("revoked-1", TRACEPARENT))
     for _ in range(2):
         signals.task_revoked.send(
             sender=celery.tasks["unit.add"],
