@@ -78,7 +78,6 @@ class Request:
         self.span = span = tracing.start_undescribed(
             options.tracer, first, base, kind, found, links, kept
         )
-        self._ids = ids.of(span)
         # Filled as soon as the route is known, wherever its context has gone by then.
         self._comments: dict[str, str] = {}
         values = _NOTHING if options.comments is None else {_COMMENTS: self._comments}
@@ -130,9 +129,10 @@ class Request:
 
     def _lead_back(self, propagator: Any, headers: list[tuple[str, str]]) -> None:
         """Name the trace in the answer's headers, as the host's propagator does it."""
-        if type(propagator) is TraceResponsePropagator and self._ids:
+        trace_id, span_id = ids.in_hex(self.span)
+        if type(propagator) is TraceResponsePropagator and trace_id:
             flags = self.span.get_span_context()[3]
-            value = f"00-{self._ids['trace_id']}-{self._ids['span_id']}-{flags:02x}"
+            value = f"00-{trace_id}-{span_id}-{flags:02x}"
             headers += [(_RESPONSE, value), (_EXPOSED, _RESPONSE)]
         else:
             propagator.inject(headers, self.context, default_response_propagation_setter)
@@ -189,13 +189,9 @@ class Request:
                     self.span.set_attribute(names.ERROR_TYPE, decided.error_type)
                 if decided.is_error:
                     _explain(self.span, decided, cause)
+                trace_id, span_id = ids.in_hex(self.span)
                 tell.request(
-                    decided,
-                    method=self.method,
-                    route=self.route,
-                    request_id=self.request_id,
-                    seconds=seconds,
-                    **self._ids,
+                    decided, self.method, self.route, self.request_id, seconds, trace_id, span_id
                 )
                 if self._measured is not None:
                     self._measure(decided, self._measured, seconds)

@@ -22,7 +22,7 @@ LEVELS = {
     "error": logging.ERROR,
     "critical": logging.CRITICAL,
 }
-_NANOSECONDS = 1_000_000_000
+MICROSECONDS = 1_000_000  # of a second
 _HEAD = ("timestamp", "level", "event", "logger", "service")
 _encoder = json.JSONEncoder(default=redact.shown, allow_nan=False)
 
@@ -93,7 +93,7 @@ def render(logger: Any, method: str, event: Event) -> Any:
 
 def made(name: str, level: str, event: Event) -> tuple[bytes, dict[str, Any]]:
     """A line and its fields; what can't be told is told so, and never raised."""
-    fields = head(now(), name, level, event.pop("event", ""))
+    fields = head(_now(), name, level, event.pop("event", ""))
     try:
         return _made(fields, event)
     except Exception as error:
@@ -136,15 +136,18 @@ def _made(fields: dict[str, Any], event: Event) -> tuple[bytes, dict[str, Any]]:
     return shown.encode(errors="replace") + b"\n", fields
 
 
-def now() -> str:
-    """The time, as a line has it."""
-    at = time.time_ns()
-    second = at // _NANOSECONDS
-    known, shown = Current.clock
-    if second != known:
-        shown = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        Current.clock = (second, shown)
-    return f"{shown}.{at % _NANOSECONDS // 1000:06d}Z"
+def _now() -> str:
+    at = time.time_ns() // 1000
+    return f"{second(at // MICROSECONDS)}.{at % MICROSECONDS:06d}Z"
+
+
+def second(number: int) -> str:
+    """The text of a second since 1970; the last one is kept."""
+    known, text = Current.clock
+    if number != known:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(number))
+        Current.clock = (number, text)
+    return text
 
 
 def _once_made() -> Callable[[Any], str]:

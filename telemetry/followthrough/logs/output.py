@@ -80,14 +80,29 @@ def write(line: bytes) -> None:
         to = _To.open
         if _To.receive is not None:
             _To.receive(line)
-        elif not (
-            _put_at_once(to, line)
-            if to.target is (_To.file or _To.kept or sys.stdout)
+            return
+        # Nearly always all is as it was at the last line, and one step writes this one.
+        if (
+            to.target is (_To.file or _To.kept or sys.stdout)
             and to.fd >= 0
             and not (to.asks or to.is_stuck or to.is_torn)
             and time.monotonic() < _To.next_look
-            else _write(line)
         ):
+            sent: list[int] = []
+            try:
+                sent.extend(map(os.write, (to.fd,), (line,)))
+                is_whole = sent[0] == len(line) or _send(to, line, sent)
+            except BlockingIOError:
+                # The pipe is full, so nothing is sent yet.
+                is_whole = _put(to, line)
+            except OSError:
+                raise
+            except BaseException:
+                _send(to, line, sent)
+                raise
+        else:
+            is_whole = _write(line)
+        if not is_whole:
             guard.count("logs.dropped")
     except (OSError, ValueError):
         # A full disk, or a stream or pipe that is closed.
@@ -160,23 +175,6 @@ def _unblocked(fd: int) -> tuple[int, bool]:
         with contextlib.suppress(OSError):
             return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK), False
     return fd, stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-
-
-def _put_at_once(to: _Open, line: bytes) -> bool:
-    """What `_put` does, in one step if the line goes out whole, as nearly each one does."""
-    sent: list[int] = []
-    try:
-        # One step, as in `_send`.
-        sent.extend(map(os.write, (to.fd,), (line,)))
-        return sent[0] == len(line) or _send(to, line, sent)
-    except BlockingIOError:
-        # The pipe is full, so nothing is sent yet.
-        return _put(to, line)
-    except OSError:
-        raise
-    except BaseException:
-        _send(to, line, sent)
-        raise
 
 
 def _put(to: _Open, line: bytes) -> bool:

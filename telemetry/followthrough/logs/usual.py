@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import structlog
@@ -22,6 +23,8 @@ _OWN = frozenset({names.DURATION, names.TRACE_ID, names.SPAN_ID})
 # What a task's context carries beside what its line has anyway; of both there are few values.
 _CARRIED = frozenset({names.ATTEMPT, names.QUEUE})
 _TIME = len('{"timestamp": "')
+# What `structlog.get_config` copies out of.
+_structlog: Any = getattr(structlog._config, "_CONFIG", None)  # noqa: SLF001
 _quoted = json.encoder.encode_basestring_ascii
 
 
@@ -56,9 +59,11 @@ class Usual:
             or chain.Current.people is not None
             or records.Current.recorder is not None
             or len(standard.root.handlers) > 1
-            or structlog.get_config()["processors"][:1] != [chain.render]
+            or _structlog is None
+            or not (processors := _structlog.default_processors)
+            or processors[0] is not chain.render
             or not (trace_id and span_id and type(subject) is str)
-            or not (0 <= duration < math.inf and (wait is None or 0 <= wait < math.inf))
+            or not (wait is None or 0 <= wait < math.inf)
         ):
             return False
         more: tuple[tuple[str, Any], ...] = ()
@@ -73,9 +78,13 @@ class Usual:
             rest = "" if wait is None else f', "wait": {wait!r}'
             if more:
                 rest += texts.get(more) or _rest(more)
+            at = time.time_ns() // 1000
+            number, second = chain.Current.clock
+            if number != at // chain.MICROSECONDS:
+                second = chain.second(at // chain.MICROSECONDS)
             line = (
-                f'{{"timestamp": "{chain.now()}{begin}, "duration": {duration!r}'
-                f', "{self._subject}": {_quoted(subject)}'
+                f'{{"timestamp": "{second}.{at % chain.MICROSECONDS:06d}Z{begin}'
+                f', "duration": {duration!r}, "{self._subject}": {_quoted(subject)}'
                 f', "trace_id": "{trace_id}", "span_id": "{span_id}"{rest}}}\n'
             )
             output.write(line.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -58,7 +59,7 @@ class Store:
         """Add to numbers; a disk that doesn't take it turns counting off for a minute."""
         if self._directory is None:
             return
-        lock = self._lock()
+        lock = self._lock.of.get(os.getpid()) or self._lock()
         with lock:
             try:
                 # Each process has a lock of its own.

@@ -9,11 +9,15 @@ from opentelemetry import trace
 
 def of(span: trace.Span) -> dict[str, Any]:
     """trace_id and span_id in hex; nothing where the span is none."""
+    trace_id, span_id = in_hex(span)
+    return {"trace_id": trace_id, "span_id": span_id} if trace_id else {}
+
+
+def in_hex(span: trace.Span) -> tuple[str, str]:
+    """The same as two texts; empty ones where the span is none."""
     # By their places: each property of a context is a call.
     trace_id, span_id, *_, is_valid = span.get_span_context()
-    if not is_valid:
-        return {}
-    return {"trace_id": f"{trace_id:032x}", "span_id": f"{span_id:016x}"}
+    return (f"{trace_id:032x}", f"{span_id:016x}") if is_valid else ("", "")
 
 
 def current() -> dict[str, str]:

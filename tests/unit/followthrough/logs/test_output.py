@@ -271,7 +271,7 @@ def test_an_exception_right_after_the_first_part_of_a_line_was_written_tears_it_
     )
 
     def strike(frame, event, function):
-        ours = frame.f_code is output._put_at_once.__code__
+        ours = frame.f_code is output.write.__code__
         if event == "c_return" and ours and function.__name__ in ("write", "extend"):
             sys.setprofile(None)
             reader.start()
