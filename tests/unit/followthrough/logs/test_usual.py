@@ -268,8 +268,13 @@ def test_a_wait_that_is_none_is_the_chains(lines: list[bytes], wait: float) -> N
 @given(seconds)
 def test_a_duration_is_in_whole_microseconds(seconds: float) -> None:
     told: list[Any] = []
+
+    def write(*about: Any) -> bool:
+        told.append(about[4])
+        return True
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(usual.Usual, "write", lambda *about: [told.append(about[4])])
+        patch.setattr(usual.Usual, "write", write)
         patch.setattr("followthrough.metrics.observe_request", lambda *_: None)
         tell.request(decide_request(200), "GET", "/", "r1", seconds)
     assert told[0] == pytest.approx(seconds, abs=0.51e-6, rel=1e-15)
