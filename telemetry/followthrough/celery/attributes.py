@@ -12,15 +12,16 @@ from .. import names, redact
 LONGEST = 255
 _PLAIN = (str, bool, int, float)
 
-# Headers of Celery's second protocol that are texts, and what they are called on a span.
+# Headers of Celery's second protocol that are texts, and what they are called on a span: those
+# that few messages have, and those that all of one sender share.
 _TEXTS = (
     ("eta", names.CELERY_ETA),
     ("expires", names.CELERY_EXPIRES),
     ("parent_id", names.CELERY_PARENT_ID),
     ("group", names.CELERY_GROUP_ID),
-    ("origin", names.CELERY_ORIGIN),
-    ("reply_to", names.CELERY_REPLY_TO),
 )
+_OF_SENDER = (("origin", names.CELERY_ORIGIN), ("reply_to", names.CELERY_REPLY_TO))
+_NO_LIMITS = [None, None]
 
 
 def of_message(headers: Mapping[str, Any], task_id: str) -> dict[str, Any]:
@@ -28,12 +29,34 @@ def of_message(headers: Mapping[str, Any], task_id: str) -> dict[str, Any]:
 
     They are outside input: what isn't of the type that Celery writes is left out.
     """
-    found: dict[str, Any] = {names.MESSAGING_MESSAGE_ID: task_id[:LONGEST]} if task_id else {}
-    get = headers.get
-    for key, name in _TEXTS:
-        value = get(key)
+    found = of_sender(headers)
+    note_message(found, headers, task_id)
+    return found
+
+
+def of_sender(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of it that is the same for all that one process sends."""
+    found: dict[str, Any] = {}
+    _note_texts(found, headers, _OF_SENDER)
+    return found
+
+
+def _note_texts(
+    found: dict[str, Any], headers: Mapping[str, Any], texts: tuple[tuple[str, str], ...]
+) -> None:
+    for key, name in texts:
+        value = headers.get(key)
         if value and isinstance(value, str):
             found[name] = value[:LONGEST]
+
+
+def note_message(found: dict[str, Any], headers: Mapping[str, Any], task_id: str) -> None:
+    """The rest of it; most messages say no more than their id."""
+    get = headers.get
+    if task_id:
+        found[names.MESSAGING_MESSAGE_ID] = task_id[:LONGEST]
+    if get("eta") or get("expires") or get("parent_id") or get("group"):
+        _note_texts(found, headers, _TEXTS)
     root = get("root_id")
     if root != task_id and root and isinstance(root, str):
         found[names.CELERY_ROOT_ID] = root[:LONGEST]
@@ -41,9 +64,8 @@ def of_message(headers: Mapping[str, Any], task_id: str) -> dict[str, Any]:
     if retries and isinstance(retries, int):
         found[names.CELERY_RETRIES] = retries
     limits = get("timelimit")
-    if limits and isinstance(limits, list | tuple) and any(limits):
+    if limits and limits != _NO_LIMITS and isinstance(limits, list | tuple):
         found |= _limits(limits)
-    return found
 
 
 def _limits(limits: Sequence[Any]) -> dict[str, Any]:
@@ -51,11 +73,11 @@ def _limits(limits: Sequence[Any]) -> dict[str, Any]:
     return {name: limit for name, limit in pairs if limit and isinstance(limit, int | float)}
 
 
-def chord(body: object) -> str:
-    """The id of a chord's body, from its signature; empty where there is none."""
+def of_chord(body: object) -> dict[str, str]:
+    """The id of a chord's body, from its signature; nothing where there is none."""
     options = body.get("options") if isinstance(body, Mapping) else None
     found = options.get("task_id") if isinstance(options, Mapping) else None
-    return found[:LONGEST] if isinstance(found, str) else ""
+    return {names.CELERY_CHORD: found[:LONGEST]} if found and isinstance(found, str) else {}
 
 
 def arguments(

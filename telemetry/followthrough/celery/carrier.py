@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, TraceFlags
+from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanContext, TraceFlags
 
 from ..tracing import ids, propagation
 
@@ -22,6 +22,7 @@ MOST_LINKS = 128  # as many as OpenTelemetry keeps on a span
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _NEVER = 2**53
 _FLAGS = TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID
+_FLAG_BITS = int(_FLAGS)
 _KNOWN_FLAGS = tuple(map(TraceFlags, range(_FLAGS + 1)))
 
 
@@ -73,13 +74,14 @@ def text(span: SpanContext) -> str:
 
 def parse(value: object) -> SpanContext | None:
     """The span that a traceparent names; None if it is none."""
-    found = _TRACEPARENT.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
+    if not isinstance(value, str) or _TRACEPARENT.fullmatch(value) is None:
         return None
-    trace_id, span_id, flags = found.groups()
-    known = _KNOWN_FLAGS[int(flags, 16) & _FLAGS]
-    context = SpanContext(int(trace_id, 16), int(span_id, 16), True, known)
-    return context if context.is_valid else None
+    trace_id, span_id = int(value[3:35], 16), int(value[36:52], 16)
+    if not trace_id or not span_id:
+        return None
+    flags = _KNOWN_FLAGS[int(value[53:], 16) & _FLAG_BITS]
+    # As SpanContext makes it of valid ids.
+    return tuple.__new__(SpanContext, (trace_id, span_id, True, flags, DEFAULT_TRACE_STATE, True))
 
 
 def _parsed(values: Iterable[object]) -> tuple[SpanContext, ...]:
@@ -89,11 +91,24 @@ def _parsed(values: Iterable[object]) -> tuple[SpanContext, ...]:
 
 def received(headers: Mapping[str, Any], base: Context) -> Context:
     """The context of a message's sender, as the propagators have it."""
-    found = propagation.from_message(headers)
-    if len(found) == 1 and (sender := parse(found.get("traceparent"))) is not None:
-        # As most messages are, and in a third of the propagators' time.
-        return trace.set_span_in_context(trace.NonRecordingSpan(sender), base)
-    return propagation.received(found, base).context
+    return propagation.received(propagation.from_message(headers), base).context
+
+
+def usual(headers: Mapping[str, Any]) -> tuple[SpanContext, float] | None:
+    """The sender of a first attempt's message, and when it was sent: what most messages say.
+
+    None where a message says more, or less: then `read` and `received` tell all of it.
+    """
+    ours, get = headers.get(HEADER), headers.get
+    if type(ours) is not dict or len(ours) != 1:
+        return None
+    sent = ours.get("sent")
+    if type(sent) is not float or not 0 < sent < _NEVER:
+        return None
+    if get("tracestate") is not None or get("baggage") is not None or not propagation.is_usual():
+        return None
+    sender = parse(get("traceparent"))
+    return None if sender is None else (sender, sent)
 
 
 def trace_context(headers: Mapping[str, Any]) -> Context:

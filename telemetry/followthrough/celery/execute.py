@@ -6,63 +6,29 @@ import logging
 import sys
 import time
 from collections import deque
-from contextvars import Token
 from typing import Any
 
-from billiard.exceptions import Terminated
+from billiard.exceptions import SoftTimeLimitExceeded, Terminated
 from billiard.process import current_process
 from celery import signals
 from celery._state import get_current_task
 from celery.exceptions import Retry
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext
 
-from .. import attempts, logs, names, tell, tracing
+from .. import attempts, guard, logs, names, tell, tracing
 from ..guard import guarded
-from ..outcome import Outcome, decide
+from ..outcome import SUCCESS, Outcome, decide
 from ..tracing import ids
 from ..tracing.current import attach, detach
 from . import aside, interrupted, process, storing
+from .attempt import Attempt
 from .carrier import text
 from .current import current
 from .process import Known
 from .signals import connect as connect_signal
 
 REMEMBERED = 64
-
-
-class Attempt:
-    """A task that runs here. Each part of its start may be made again if a signal cuts it off."""
-
-    __slots__ = (
-        "before",
-        "begun",
-        "is_ended",
-        "is_told",
-        "known",
-        "origin",
-        "request",
-        "span",
-        "started",
-        "stored",
-        "token",
-        "wait",
-    )
-
-    def __init__(self, request: Any, known: Known) -> None:
-        self.request, self.known = request, known
-        # The caller of an eager task may be dealing with an exception of its own.
-        self.before = sys.exception()
-        self.started = time.perf_counter()
-        self.begun: process.Started | None = None
-        self.is_ended = self.is_told = False
-        self.span: trace.Span = trace.INVALID_SPAN
-        # The first send, which later attempts are children of.
-        self.origin: SpanContext | None = None
-        self.stored = 0.0
-        self.wait: float | None = None
-        self.token: Token[Context] | None = None
 
 
 # A stack for each id: an eager retry runs inside the attempt before it, and in a pool of threads
@@ -87,8 +53,9 @@ def running(task_id: str) -> Attempt | None:
 
 def connect() -> None:
     """Follow what runs here."""
-    connect_signal(signals.task_prerun, on_prerun)
-    connect_signal(signals.task_postrun, on_postrun)
+    # These guard themselves: the guard's call costs as much as many a hook.
+    connect_signal(signals.task_prerun, on_prerun, is_guarded=True)
+    connect_signal(signals.task_postrun, on_postrun, is_guarded=True)
     connect_signal(signals.worker_process_init, on_pool_process)
     connect_signal(signals.worker_ready, on_worker)
     storing.connect(_stored)
@@ -113,40 +80,56 @@ def on_worker(sender: Any, **_: Any) -> None:
 
 
 def on_prerun(task_id: str, task: Any, args: Any = (), kwargs: Any = None, **_: Any) -> None:
-    attempt = Attempt(task.request, process.known(task))
-    _running.setdefault(task_id, []).append(attempt)
-    interrupted.finish(_begin, attempt, task_id, args, kwargs or {}, send_again=True)
+    try:
+        attempt = Attempt(task.request, process.known(task))
+        _running.setdefault(task_id, []).append(attempt)
+        try:
+            _begin(attempt, task_id, args, kwargs or {})
+        except SoftTimeLimitExceeded:
+            # As `interrupted.finish` does it.
+            _begin(attempt, task_id, args, kwargs or {})
+            interrupted.again()
+    except Exception as error:  # noqa: BLE001  raised on where it is to be
+        guard.caught("celery.task_prerun", error)
 
 
 def _begin(attempt: Attempt, task_id: str, args: Any, kwargs: Any) -> None:
-    if attempt.begun is None:
-        attempt.begun = process.start(attempt.known, attempt.request, task_id, args, kwargs)
-    begun = attempt.begun
-    attempt.span, attempt.origin, attempt.wait = begun.span, begun.origin, begun.wait
+    """Start the span and make it current; may be called again where it was cut off."""
+    if attempt.span is trace.INVALID_SPAN:
+        process.start(attempt, task_id, args, kwargs)
     if attempt.token is None:
-        number = attempt.request.retries + 1
-        queue = {names.QUEUE: begun.queue} if begun.queue else {}
-        around = trace.set_span_in_context(begun.span, begun.context)
-        attempt.token = attach(
-            logs.carrying(around, task_id=task_id, task=attempt.known.name, attempt=number, **queue)
-        )
+        fields = {
+            "task_id": task_id,
+            "task": attempt.known.name,
+            "attempt": attempt.request.retries + 1,
+        }
+        if attempt.queue:
+            fields[names.QUEUE] = attempt.queue
+        attempt.token = attach(logs.around(attempt.context or Context(), attempt.span, fields))
     if tell.logs_at(logging.DEBUG):
         tell.logger.debug(names.TASK_STARTED)
 
 
 def on_postrun(task_id: str, state: str | None = None, retval: Any = None, **_: Any) -> None:
-    attempt = running(task_id)
-    if attempt is None:
-        return
-    seconds = time.perf_counter() - attempt.started
-    raised = sys.exception()
-    raised = None if raised is attempt.before else raised
     try:
-        interrupted.finish(_end, attempt, task_id, seconds, state, retval, raised)
-    finally:
-        interrupted.finish(_leave, attempt)
-        # Last: whoever hears of this end too asks `is_running`.
-        _remove(task_id, attempt)
+        attempt = running(task_id)
+        if attempt is None:
+            return
+        end = attempt, task_id, time.perf_counter() - attempt.started, state, retval
+        raised = sys.exception()
+        raised = None if raised is attempt.before else raised
+        try:
+            _end(*end, raised)
+        except SoftTimeLimitExceeded:
+            # A task that is over needs no limit.
+            _end(*end, raised)
+        finally:
+            try:
+                _leave(attempt, task_id)
+            except SoftTimeLimitExceeded:
+                _leave(attempt, task_id)
+    except Exception as error:  # noqa: BLE001  raised on where it is to be
+        guard.caught("celery.task_postrun", error)
 
 
 def _end(
@@ -157,26 +140,36 @@ def _end(
     retval: Any,
     raised: BaseException | None,
 ) -> None:
-    if _is_dying(state, raised):
+    if state == "SUCCESS" and raised is None:
+        _tell(attempt, task_id, seconds, SUCCESS, None)
+    elif _is_dying(state, raised):
         _leave_open(attempt)
     else:
         cause = _cause(state, retval, raised)
         _tell(attempt, task_id, seconds, _outcome(attempt.known, state, raised, cause), cause)
 
 
-def _leave(attempt: Attempt) -> None:
-    """Give the context back, in whatever way the end was told."""
-    if attempt.token is not None:
-        token, attempt.token = attempt.token, None
+def _leave(attempt: Attempt, task_id: str) -> None:
+    """Give the context back, in whatever way the end was told, and forget the attempt."""
+    token = attempt.token
+    if token is not None:
         detach(token)
+        attempt.token = None
+    # Last: whoever hears of this end too asks `is_running`.
+    stack = _running.get(task_id)
+    if stack and attempt in stack:
+        stack.remove(attempt)
+        if not stack:
+            _ended.append(task_id)
+            _running.pop(task_id, None)
 
 
 def _tell(attempt: Attempt, task_id: str, seconds: float, outcome: Outcome, cause: object) -> None:
     span, known = attempt.span, attempt.known
     error = cause if isinstance(cause, BaseException) else None
-    if not attempt.is_ended:
+    if not attempt.has_ended:
         process.end(span, outcome, error, seconds, attempt.stored)
-        attempt.is_ended = True
+        attempt.has_ended = True
     if attempt.is_told:
         return
     if outcome.kind == "requeued":
@@ -251,15 +244,6 @@ def _stored(task_id: str, seconds: float) -> None:
     attempt = running(task_id)
     if attempt is not None:
         attempt.stored += seconds
-
-
-def _remove(task_id: str, attempt: Attempt) -> None:
-    stack = _running.get(task_id)
-    if stack:
-        stack.remove(attempt)
-        if not stack:
-            _ended.append(task_id)
-            _running.pop(task_id, None)
 
 
 def in_pool_process() -> bool:

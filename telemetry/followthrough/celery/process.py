@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -12,12 +13,20 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
 
 from .. import attempts, names, redact, tell, tracing
 from ..outcome import Outcome
+from ..recorder import encode
+from ..recorder.encode import Kept
 from ..tracing import exceptions
 from ..tracing.current import get_current
 from . import aside, attributes, carrier, critical, timing
 from .broker import system
 from .carrier import Lineage
 from .current import current
+
+if TYPE_CHECKING:
+    from .attempt import Attempt
+
+_MOST_KEPT = 256
+_NO_INFO: Mapping[str, Any] = {}
 
 
 class Known(NamedTuple):
@@ -30,16 +39,8 @@ class Known(NamedTuple):
     critical: bool
     throws: tuple[type[BaseException], ...]
     listed: tuple[str, ...]
-
-
-class Started(NamedTuple):
-    """A process span, the context that it is a child in, and what else its message says."""
-
-    span: trace.Span
-    context: Context
-    origin: SpanContext | None
-    queue: str
-    wait: float | None
+    # What its spans begin with, by where its messages come from.
+    kept: dict[tuple[Any, ...], Kept]
 
 
 _known: dict[str, Known] = {}
@@ -70,32 +71,83 @@ def _look(task: Any) -> Known:
     if is_critical:
         fixed[names.CELERY_CRITICAL] = True
     listed = tuple(getattr(task, "trace_args", ()))
-    return Known(task, name, f"process {name}", fixed, is_critical, tuple(task.throws), listed)
+    return Known(task, name, f"process {name}", fixed, is_critical, tuple(task.throws), listed, {})
 
 
-def start(
-    known: Known, request: Any, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Started:
+def start(attempt: Attempt, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Begin the span of a task that starts now."""
     now = time.time()
-    headers = vars(request)
-    info = request.delivery_info or {}
-    lineage = carrier.NONE if request.is_eager else carrier.read(headers)
-    parent, links, origin = _parent(request, headers, info, lineage)
-    queue = str(info.get("routing_key") or "")
-    found = known.attributes | attributes.of_message(headers, task_id)
-    found |= _of_delivery(request, info, queue)
-    found |= _of_time(headers, lineage, now)
+    request, known = attempt.request, attempt.known
+    headers: dict[str, Any] = request.__dict__
+    info = request.delivery_info or _NO_INFO
+    is_redelivered, is_eager = info.get("redelivered"), request.is_eager
+    attempt.queue = queue = str(info.get("routing_key") or "")
+    pool = True if is_eager else current.pool
+    alike = (queue, request.hostname, pool, request.origin, request.reply_to)
+    try:
+        kept = known.kept[alike]
+    except (KeyError, TypeError):
+        kept = _keep(known, alike, headers)
+    found = kept.attributes.copy()
+    attributes.note_message(found, headers, task_id)
+    if priority := info.get("priority"):
+        found[names.CELERY_PRIORITY] = priority
+    if is_redelivered:
+        found[names.CELERY_REDELIVERED] = True
+    if request.chord:
+        found |= attributes.of_chord(request.chord)
+    usual = None
+    if not (is_eager or is_redelivered or request.retries or current.use_span_links):
+        usual = carrier.usual(headers)
+    if usual is None:
+        lineage = carrier.NONE if is_eager else carrier.read(headers)
+        attempt.context, links, attempt.origin = _parent(request, headers, info, lineage)
+        sent = lineage.sent
+    else:
+        attempt.context, (attempt.origin, sent) = get_current(), usual
+    found |= timing.waits(sent, timing.received(info), timing.timestamp(request.eta), now)
+    attempt.wait = timing.wait(sent, now)
     if known.listed:
         found |= attributes.arguments(known.task.run, known.listed, args, kwargs)
-    span = current.tracer.start_span(
-        known.span_name,
-        context=parent,
-        kind=SpanKind.CONSUMER,
-        attributes=found,
-        links=links,
-    )
-    return Started(span, parent, origin, queue, timing.wait(lineage.sent, now))
+    # Last, and as a function of Python's returns: cut off before that, all of it is made anew.
+    if usual is None:
+        attempt.span = current.tracer.start_span(
+            known.span_name, attempt.context, SpanKind.CONSUMER, found, links
+        )
+    else:
+        # Its parent is the sender and there are no links: the same span by a shorter way.
+        is_clean = not known.listed and (not priority or type(priority) is int)
+        attempt.span = tracing.start_below(
+            current.tracer,
+            known.span_name,
+            attempt.origin,
+            attempt.context,
+            SpanKind.CONSUMER,
+            found,
+            kept if is_clean else None,
+        )
+
+
+def _keep(known: Known, alike: tuple[Any, ...], headers: Mapping[str, Any]) -> Kept:
+    """What the spans of a task begin with whose messages are alike, for this one and the next."""
+    queue, worker, pool, *_ = alike
+    found = known.attributes.copy()
+    if queue:
+        found[names.MESSAGING_DESTINATION] = queue
+    if worker:
+        found[names.CELERY_WORKER] = str(worker)
+    if pool is True:
+        found[names.CELERY_EAGER] = True
+    elif pool:
+        found[names.CELERY_POOL] = pool
+    found |= attributes.of_sender(headers)
+    made = encode.kept(found)
+    if len(known.kept) >= _MOST_KEPT:
+        known.kept.clear()
+    # It may be what nobody sane sends.
+    with suppress(TypeError):
+        known.kept[alike] = made
+    return made
 
 
 def _parent(
@@ -137,30 +189,6 @@ def _earlier(headers: Mapping[str, Any], info: Mapping[str, Any]) -> SpanContext
         found = ""
     # One that runs for longer than the broker waits for it is under way still.
     return carrier.parse(found or tracing.under_way(0, task_id))
-
-
-def _of_delivery(request: Any, info: Mapping[str, Any], queue: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if queue:
-        found[names.MESSAGING_DESTINATION] = queue
-    if request.hostname:
-        found[names.CELERY_WORKER] = request.hostname
-    if request.is_eager:
-        found[names.CELERY_EAGER] = True
-    elif current.pool:
-        found[names.CELERY_POOL] = current.pool
-    if info.get("priority"):
-        found[names.CELERY_PRIORITY] = info["priority"]
-    if info.get("redelivered"):
-        found[names.CELERY_REDELIVERED] = True
-    if body := attributes.chord(request.chord):
-        found[names.CELERY_CHORD] = body
-    return found
-
-
-def _of_time(headers: Mapping[str, Any], lineage: Lineage, now: float) -> dict[str, float]:
-    eta = timing.timestamp(headers.get("eta"))
-    return timing.waits(lineage.sent, timing.received(headers), eta, now)
 
 
 def end(

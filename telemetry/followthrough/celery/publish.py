@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import Any
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery, signals
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled, unwrap
 from opentelemetry.trace import Link, SpanContext, SpanKind
-from wrapt import wrap_function_wrapper
+from opentelemetry.trace.propagation import _SPAN_KEY
 
-from .. import metrics, names, redact, tell
+from .. import guard, metrics, names, redact, tell, tracing
 from ..guard import guarded
 from ..outcome import decide
+from ..recorder import encode
+from ..recorder.encode import Kept
 from ..tracing import exceptions, ids, propagation
-from ..tracing.current import attach, detach, get_current
+from ..tracing.current import attach, detach, get_current, is_suppressed
 from . import attributes, carrier, critical, interrupted
 from .broker import system
 from .carrier import Lineage
@@ -29,31 +33,21 @@ from .execute import running
 from .signals import connect as connect_signal
 
 MOST_PARENTS = 256
+MOST_KEPT = 256
 
 
 class Sending:
     """One call of `send_task`: what is known of its message, and its span once that has begun."""
 
-    __slots__ = (
-        "app",
-        "is_ended",
-        "name",
-        "parent",
-        "queue",
-        "span",
-        "started",
-        "task_id",
-        "token",
-    )
+    # What it begins with is the class's.
+    task_id = queue = ""
+    span: trace.Span | None = None
+    token: Token[Context] | None = None
+    is_ended = False
 
     def __init__(self, app: Celery, name: str) -> None:
         self.app, self.name = app, name
         self.started = time.time_ns()
-        self.task_id = self.queue = ""
-        self.span: trace.Span | None = None
-        self.parent: Context | None = None
-        self.token: Token[Context] | None = None
-        self.is_ended = False
 
 
 _sending: ContextVar[Sending | None] = ContextVar("followthrough_sending", default=None)
@@ -64,39 +58,48 @@ waited_for: ContextVar[Sequence[SpanContext]] = ContextVar("followthrough_waited
 _sent: OrderedDict[int, int] = OrderedDict()
 
 
+# What the spans of most messages begin with, by what their messages have in common.
+_kept: dict[tuple[Any, ...], Kept] = {}
+
+
 class _Patched:
-    done = False
+    stock: Any = None
 
 
 def connect() -> None:
     """Trace, count and log what is published."""
-    connect_signal(signals.before_task_publish, on_publishing)
-    connect_signal(signals.after_task_publish, on_published)
-    if not _Patched.done:
-        wrap_function_wrapper("celery", "Celery.send_task", _send_task)
-        _Patched.done = True
+    # These guard themselves: the guard's call costs as much as many a hook.
+    connect_signal(signals.before_task_publish, on_publishing, is_guarded=True)
+    connect_signal(signals.after_task_publish, on_published, is_guarded=True)
+    if _Patched.stock is None:
+        _Patched.stock = stock = Celery.send_task
+        Celery.send_task = _told(stock)
 
 
 def disconnect() -> None:
     """Undo the part of `connect` that isn't a signal."""
-    if _Patched.done:
-        unwrap(Celery, "send_task")
-        _Patched.done = False
+    if _Patched.stock is not None:
+        Celery.send_task, _Patched.stock = _Patched.stock, None
+    _kept.clear()
 
 
-def _send_task(wrapped: Any, app: Celery, args: Any, kwargs: Any) -> Any:
-    sending = Sending(app, str(args[0] if args else kwargs.get("name", "")))
-    outer = _sending.set(sending)
-    try:
-        return wrapped(*args, **kwargs)
-    except BaseException as error:
-        # Celery has no signal for this.
-        _fail(sending, error)
-        raise
-    finally:
-        if sending.token is not None or not sending.is_ended:
-            interrupted.finish(_leave, sending, send_again=True)
-        _sending.reset(outer)
+def _told(stock: Any) -> Any:
+    @functools.wraps(stock)
+    def send_task(app: Celery, /, name: Any, *args: Any, **kwargs: Any) -> Any:
+        sending = Sending(app, name)
+        outer = _sending.set(sending)
+        try:
+            return stock(app, name, *args, **kwargs)
+        except BaseException as error:
+            # Celery has no signal for this.
+            _fail(sending, error)
+            raise
+        finally:
+            if sending.token is not None or not sending.is_ended:
+                interrupted.finish(_leave, sending, send_again=True)
+            _sending.reset(outer)
+
+    return send_task
 
 
 def on_publishing(
@@ -109,56 +112,97 @@ def on_publishing(
     declare: Any = None,
     **_: Any,
 ) -> None:
-    sending = _sending.get()
-    if sending is None or sending.token is not None or not isinstance(headers, dict):
-        return
-    sending.name, sending.task_id = sender, _id(headers, body)
-    sending.queue = _queue(declare, routing_key)
-    if is_instrumentation_enabled():
-        lineage = _lineage(headers, sending.task_id)
-        about = _attributes(sending, headers, body, exchange, properties)
-        interrupted.finish(_begin, sending, headers, lineage, about, send_again=True)
+    try:
+        sending = _sending.get()
+        if sending is None or sending.token is not None or not isinstance(headers, dict):
+            return
+        here = get_current()
+        sending.name, sending.task_id = sender, _id(headers, body)
+        sending.queue = _queue(declare, routing_key)
+        if is_suppressed(here):
+            return
+        ours: dict[str, Any] = {"sent": round(time.time(), 6)}
+        links = waited_for.get()
+        if links or headers.get("retries"):
+            lineage = _lineage(headers, sending.task_id, ours["sent"], tuple(links))
+            ours, links = carrier.write(lineage), lineage.links
+        found, kept = _attributes(sending, headers, body, exchange, properties)
+        try:
+            _begin(sending, headers, here, ours, links, found, kept)
+        except SoftTimeLimitExceeded:
+            # As `interrupted.finish` does it.
+            _begin(sending, headers, here, ours, links, found, kept)
+            interrupted.again()
+    except Exception as error:  # noqa: BLE001  raised on where it is to be
+        guard.caught("celery.before_task_publish", error)
 
 
 def _begin(
-    sending: Sending, headers: dict[str, Any], lineage: Lineage, about: dict[str, Any]
+    sending: Sending,
+    headers: dict[str, Any],
+    here: Context,
+    ours: dict[str, Any],
+    waited: Sequence[SpanContext],
+    found: dict[str, Any],
+    kept: Kept | None,
 ) -> None:
     """Start the span and write the headers; may be called again where it was cut off."""
-    if sending.span is None:
-        sending.parent, links = _parent(lineage)
-        sending.span = current.tracer.start_span(
+    span = sending.span
+    if span is None:
+        above: Any = here.get(_SPAN_KEY)
+        above = None if above is None else above.get_span_context()
+        links = [Link(each) for each in waited] if waited else []
+        if above is not None and above.is_valid and _count(above.span_id) > current.fan_out:
+            # After too many children of one parent, a new trace.
+            links.insert(0, Link(above))
+            above = None
+        span = sending.span = tracing.start_below(
+            current.tracer,
             f"send {sending.name}",
-            context=sending.parent,
-            kind=SpanKind.PRODUCER,
-            attributes=about,
-            links=links,
+            above,
+            here,
+            SpanKind.PRODUCER,
+            found,
+            kept,
+            links,
         )
+    inside = Context({**here, _SPAN_KEY: span})
     if sending.token is None:
-        sending.token = attach(trace.set_span_in_context(sending.span, sending.parent))
-    headers.update(propagation.into_message())
-    headers[carrier.HEADER] = carrier.write(lineage)
+        sending.token = attach(inside)
+    headers.update(propagation.into_message(inside))
+    headers[carrier.HEADER] = ours
 
 
 def on_published(sender: str, **_: Any) -> None:
-    sending = _sending.get()
-    if sending is None:
-        return
-    metrics.count_published(sender, sending.queue)
-    if tell.logs_at(logging.DEBUG):
-        tell.logger.debug(
-            names.TASK_PUBLISHED, task=sender, task_id=sending.task_id, queue=sending.queue
-        )
-    interrupted.finish(_leave, sending, send_again=True)
+    try:
+        sending = _sending.get()
+        if sending is None:
+            return
+        metrics.count_published(sender, sending.queue)
+        if tell.logs_at(logging.DEBUG):
+            tell.logger.debug(
+                names.TASK_PUBLISHED, task=sender, task_id=sending.task_id, queue=sending.queue
+            )
+        try:
+            _leave(sending)
+        except SoftTimeLimitExceeded:
+            _leave(sending)
+            interrupted.again()
+    except Exception as error:  # noqa: BLE001  raised on where it is to be
+        guard.caught("celery.after_task_publish", error)
 
 
-@guarded("celery.publish_end")
 def _leave(sending: Sending) -> None:
-    if sending.token is not None:
-        detach(sending.token)
-        sending.token = None
-    if sending.span is not None and not sending.is_ended:
-        sending.is_ended = True
-        sending.span.end()
+    try:
+        token = sending.token
+        if token is not None:
+            detach(token)
+            sending.token = None
+        if sending.span is not None and not sending.is_ended:
+            sending.is_ended = True
+            sending.span.end()
+    except Exception as error:  # noqa: BLE001  raised on where it is to be
+        guard.caught("celery.publish_end", error)
 
 
 @guarded("celery.publish_failed")
@@ -190,16 +234,16 @@ def _late_span(sending: Sending) -> trace.Span:
     return current.tracer.start_span(
         f"send {sending.name}",
         kind=SpanKind.PRODUCER,
-        attributes=_attributes(sending, {}, None, None, None),
+        attributes=_attributes(sending, {}, None, None, None)[0],
         start_time=sending.started,
     )
 
 
-def _lineage(headers: dict[str, Any], task_id: str) -> Lineage:
-    """What the message's own header says; a retry brings along the headers of its last attempt."""
-    links, sent = tuple(waited_for.get()), round(time.time(), 6)
-    retries = headers.get("retries")
-    if not retries:
+def _lineage(
+    headers: dict[str, Any], task_id: str, sent: float, links: tuple[SpanContext, ...]
+) -> Lineage:
+    """What a message's own header says; a retry brings along the headers of its last attempt."""
+    if not headers.get("retries"):
         return Lineage(sent, links=links)
     inherited = carrier.read(headers)
     attempt = running(task_id)
@@ -212,17 +256,6 @@ def _lineage(headers: dict[str, Any], task_id: str) -> Lineage:
     )
 
 
-def _parent(lineage: Lineage) -> tuple[Context, list[Link]]:
-    """The send span's context and links; after too many children of one parent, a new trace."""
-    links = [Link(each) for each in lineage.links]
-    here = get_current()
-    parent = trace.get_current_span(here).get_span_context()
-    if parent.is_valid and _count(parent.span_id) > current.fan_out:
-        root = trace.set_span_in_context(trace.INVALID_SPAN, here)
-        return root, [Link(parent), *links]
-    return here, links
-
-
 def _count(span_id: int) -> int:
     count = _sent.pop(span_id, 0) + 1
     _sent[span_id] = count
@@ -233,23 +266,46 @@ def _count(span_id: int) -> int:
 
 def _attributes(
     sending: Sending, headers: Mapping[str, Any], body: Any, exchange: Any, properties: Any
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Kept | None]:
+    """What the span says as it begins, and what was kept of that, if it says no more than most."""
+    if type(exchange) is not str:
+        exchange = str(getattr(exchange, "name", exchange) or "") if exchange else ""
+    sender = headers.get("origin"), headers.get("reply_to")
+    alike = (sending.app, sending.name, sending.queue, exchange, *sender)
+    try:
+        kept = _kept[alike]
+    except (KeyError, TypeError):
+        kept = _keep(alike, headers)
+    found = kept.attributes.copy()
+    attributes.note_message(found, headers, sending.task_id)
+    if properties and (priority := properties.get("priority")):
+        found[names.CELERY_PRIORITY] = priority
+    if type(body) is tuple and (chord := body[2].get("chord")):
+        found |= attributes.of_chord(chord)
+    is_usual = len(found) == len(kept.attributes) + 1
+    return found, kept if is_usual else None
+
+
+def _keep(alike: tuple[Any, ...], headers: Mapping[str, Any]) -> Kept:
+    app, name, queue, exchange, *_ = alike
     found: dict[str, Any] = {
-        names.MESSAGING_SYSTEM: system(sending.app),
+        names.MESSAGING_SYSTEM: system(app),
         names.MESSAGING_OPERATION_NAME: "send",
         names.MESSAGING_OPERATION_TYPE: "send",
-        names.CELERY_TASK: sending.name,
+        names.CELERY_TASK: str(name),
     }
-    if sending.queue:
-        found[names.MESSAGING_DESTINATION] = sending.queue
-    found |= attributes.of_message(headers, sending.task_id)
+    if queue:
+        found[names.MESSAGING_DESTINATION] = str(queue)
     if exchange:
-        found[names.CELERY_EXCHANGE] = str(getattr(exchange, "name", exchange))
-    if priority := (properties or {}).get("priority"):
-        found[names.CELERY_PRIORITY] = priority
-    if isinstance(body, tuple) and (chord := attributes.chord(body[2].get("chord"))):
-        found[names.CELERY_CHORD] = chord
-    return found
+        found[names.CELERY_EXCHANGE] = exchange
+    found |= attributes.of_sender(headers)
+    made = encode.kept(found)
+    if len(_kept) >= MOST_KEPT:
+        _kept.clear()
+    # It may be what nobody sane sends.
+    with suppress(TypeError):
+        _kept[alike] = made
+    return made
 
 
 def _id(headers: Mapping[str, Any], body: Any) -> str:

@@ -12,15 +12,14 @@ from .. import guard
 _connected: list[tuple[Any, str]] = []
 
 
-def connect(signal: Any, receiver: Callable[..., None]) -> None:
-    """Connect `receiver` to `signal`; a second time does nothing."""
+def connect(signal: Any, receiver: Callable[..., None], *, is_guarded: bool = False) -> None:
+    """Connect `receiver`, guarded unless it guards itself; a second time does nothing."""
     # It is raised at any bytecode, also in here, and is meant for the task.
     guard.let_pass(SoftTimeLimitExceeded)
     uid = f"followthrough.{signal.name}.{receiver.__name__}"
     if (signal, uid) not in _connected:
-        signal.connect(
-            guard.guarded(f"celery.{signal.name}")(receiver), weak=False, dispatch_uid=uid
-        )
+        hook = receiver if is_guarded else guard.guarded(f"celery.{signal.name}")(receiver)
+        signal.connect(hook, weak=False, dispatch_uid=uid)
         _connected.append((signal, uid))
 
 

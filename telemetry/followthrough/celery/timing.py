@@ -24,30 +24,31 @@ def waits(
     found: dict[str, float] = {}
     if sent is not None:
         found[names.TIME_PUBLISHED] = sent
-        found[names.TIME_BROKER] = _between(sent, started if received is None else received)
+        found[names.TIME_BROKER] = between(sent, started if received is None else received)
     if received is None:
         return found
-    due = received if eta is None else min(max(received, eta), started)
+    due = received
     if eta is not None:
-        found[names.TIME_ETA] = _between(received, due)
-    found[names.TIME_PREFETCHED] = _between(due, started)
+        due = min(max(received, eta), started)
+        found[names.TIME_ETA] = between(received, due)
+    found[names.TIME_PREFETCHED] = between(due, started)
     return found
 
 
 def wait(sent: float | None, started: float) -> float | None:
     """Seconds from a message's publishing to its start."""
-    return None if sent is None else _between(sent, started)
+    return None if sent is None else between(sent, started)
 
 
-def _between(start: float, end: float) -> float:
-    return round(max(0.0, end - start), 6)
+def between(start: float, end: float) -> float:
+    """Seconds from one time to another, in whole microseconds; none the other way round."""
+    return round(end - start, 6) if end > start else 0.0
 
 
-def received(headers: Mapping[str, Any]) -> float | None:
-    """When the worker got the message."""
-    info = headers.get("delivery_info")
-    at = info.get(RECEIVED) if isinstance(info, dict) else None
-    return at if isinstance(at, float) else None
+def received(info: Mapping[str, Any]) -> float | None:
+    """When the worker got the message, from its `delivery_info`."""
+    at = info.get(RECEIVED)
+    return at if type(at) is float else None
 
 
 def timestamp(iso: object) -> float | None:

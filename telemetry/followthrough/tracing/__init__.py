@@ -13,7 +13,7 @@ from .provider import (
     note_cause,
     under_way,
 )
-from .tracer import describe, get_tracer, start_undescribed
+from .tracer import describe, get_tracer, start_below, start_undescribed
 
 __all__ = [
     "configure",
@@ -26,6 +26,7 @@ __all__ = [
     "log_recorder",
     "need_agent",
     "note_cause",
+    "start_below",
     "start_undescribed",
     "under_way",
 ]

@@ -38,8 +38,8 @@ class LightTracer:
         # How many attributes a span takes as they are; none where their length is limited.
         self.room = -1 if limits.max_span_attribute_length is not None else most or sys.maxsize
         self.room = 0 if most == 0 else self.room
-        self._keeps_all = _keeps_all(stock.sampler)
-        self._has_usual_ids = type(stock.id_generator) is RandomIdGenerator
+        # Whether it need not ask the generator and the sampler, as they are the usual ones.
+        self.is_usual = _keeps_all(stock.sampler) and type(stock.id_generator) is RandomIdGenerator
         origin = encode.resource(stock.resource), encode.scope(stock._instrumentation_scope)
         # What records begin with: those of spans that aren't sampled, and of those that are.
         self.prefixes = record.prefix(*origin, record.UNSAMPLED), record.prefix(*origin)
@@ -86,8 +86,7 @@ class LightTracer:
             return trace.NonRecordingSpan(above or INVALID_SPAN_CONTEXT)
         # By their places: each property of a context is a call.
         parent = above if above is not None and above[5] else None
-        if self._has_usual_ids and self._keeps_all:
-            # What the usual generator and sampler say, without their calls.
+        if self.is_usual:
             trace_id, random_trace_id = getrandbits(128) or 1, True
             span_id, is_sampled, state = getrandbits(64) or 1, True, _NO_STATE
             if parent is not None:

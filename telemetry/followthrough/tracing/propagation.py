@@ -10,11 +10,14 @@ import functools
 from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from opentelemetry import baggage, propagate, trace
+from opentelemetry import propagate, trace
+from opentelemetry.baggage import _BAGGAGE_KEY
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.trace import DEFAULT_TRACE_STATE as _NO_STATE
 from opentelemetry.trace import Link, SpanContext
+from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from .current import get_current
@@ -57,11 +60,13 @@ def from_message(headers: object) -> dict[str, str]:
 def into_message(context: Context | None = None) -> dict[str, str]:
     """The headers that carry `context`, the current one by default, to who gets a message."""
     here = get_current() if context is None else context
-    span = trace.get_current_span(here).get_span_context()
-    is_plain = span.is_valid and not span.trace_state and not baggage.get_all(here)
-    if is_plain and _is_usual(propagate.get_global_textmap()):
-        # As most messages are, and in half of the propagators' time.
-        return {TRACEPARENT: f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"}
+    span: Any = here.get(_SPAN_KEY)
+    if span is not None and _BAGGAGE_KEY not in here and is_usual():
+        # By their places: each property of a span's context is a call.
+        trace_id, span_id, _, flags, state, is_valid = span.get_span_context()
+        if is_valid and (state is _NO_STATE or not state):
+            # As most messages are, and in a fraction of the propagators' time.
+            return {TRACEPARENT: f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}"}
     headers: dict[str, str] = {}
     propagate.inject(headers, here)
     return {name: checked for name, value in headers.items() if (checked := _checked(name, value))}
@@ -127,9 +132,13 @@ def _names(propagator: Any) -> tuple[tuple[str, str], ...]:
     return tuple((name, "HTTP_" + name.upper().replace("-", "_")) for name in fields)
 
 
+def is_usual() -> bool:
+    """Whether W3C's trace context and baggage are written, the default, and nothing else."""
+    return _is_usual(propagate.get_global_textmap())
+
+
 @functools.lru_cache(maxsize=8)
 def _is_usual(propagator: Any) -> bool:
-    """Whether it writes W3C's trace context and baggage, the default, and nothing else."""
     parts = getattr(propagator, "_propagators", ())
     kinds = [TraceContextTextMapPropagator, W3CBaggagePropagator]
     return type(propagator) is CompositePropagator and [type(each) for each in parts] == kinds

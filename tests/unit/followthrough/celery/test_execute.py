@@ -176,29 +176,29 @@ def test_a_soft_time_limit_in_a_hook_is_given_to_the_task(
 def test_a_soft_time_limit_at_the_start_leaves_one_span_and_one_context(
     told: Captured, app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut, stock = Cut(), execute.logs.carrying
+    cut, stock = Cut(), execute.logs.around
 
     def once(*args: Any, **fields: Any) -> Any:
         cut()
         return stock(*args, **fields)
 
     monkeypatch.setattr(interrupted, "again", lambda: None)
-    monkeypatch.setattr(execute.logs, "carrying", once)
+    monkeypatch.setattr(execute.logs, "around", once)
     run(app, "run.work")
     assert cut.calls == 2
     assert len(told.events("task.succeeded")) == 1
     assert not trace.get_current_span().get_span_context().is_valid
 
 
-@pytest.mark.parametrize("where", ["start_span", "set_span_in_context", "into_message"])
+@pytest.mark.parametrize("where", ["start_below", "attach", "into_message"])
 def test_a_soft_time_limit_while_a_task_sends_another_is_given_to_it_afterwards(
     told: Captured, app: Celery, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     cut, said = Cut(), []
     monkeypatch.setattr(interrupted, "again", lambda: said.append(1))
     owner: Any = {
-        "start_span": publish.current.tracer,
-        "set_span_in_context": publish.trace,
+        "start_below": publish.tracing,
+        "attach": publish,
         "into_message": publish.propagation,
     }[where]
     stock = getattr(owner, where)
