@@ -28,12 +28,10 @@ _TASK = Usual(_TASKS, (names.TASK, names.OUTCOME), names.TASK_ID)
 _REQUEST = Usual(_REQUESTS, ("method", "route", "status", names.OUTCOME), names.REQUEST_ID)
 
 logger = structlog.get_logger(_TASKS)
-_gate = logging.getLogger(_TASKS)
 
 
-def logs_at(level: int) -> bool:
-    """Whether a line of this level is written at all; asked before the line is made."""
-    return _gate.isEnabledFor(level)
+# Whether a line of a level is written at all; asked before the line is made.
+logs_at = logging.getLogger(_TASKS).isEnabledFor
 
 
 def task(

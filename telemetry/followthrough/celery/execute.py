@@ -54,8 +54,8 @@ def running(task_id: str) -> Attempt | None:
 def connect() -> None:
     """Follow what runs here."""
     # These guard themselves: the guard's call costs as much as many a hook.
-    connect_signal(signals.task_prerun, on_prerun, is_guarded=True)
-    connect_signal(signals.task_postrun, on_postrun, is_guarded=True)
+    connect_signal(signals.task_prerun, on_prerun, is_hot=True)
+    connect_signal(signals.task_postrun, on_postrun, is_hot=True)
     connect_signal(signals.worker_process_init, on_pool_process)
     connect_signal(signals.worker_ready, on_worker)
     storing.connect(_stored)
@@ -112,7 +112,8 @@ def _begin(attempt: Attempt, task_id: str, args: Any, kwargs: Any) -> None:
 
 def on_postrun(task_id: str, state: str | None = None, retval: Any = None, **_: Any) -> None:
     try:
-        attempt = running(task_id)
+        stack = _running.get(task_id)
+        attempt = stack[0] if stack and len(stack) == 1 else running(task_id)
         if attempt is None:
             return
         end = attempt, task_id, time.perf_counter() - attempt.started, state, retval
@@ -141,6 +142,7 @@ def _end(
     raised: BaseException | None,
 ) -> None:
     if state == "SUCCESS" and raised is None:
+        # What the decision below says too, for most.
         _tell(attempt, task_id, seconds, SUCCESS, None)
     elif _is_dying(state, raised):
         _leave_open(attempt)
@@ -161,12 +163,12 @@ def _leave(attempt: Attempt, task_id: str) -> None:
         stack.remove(attempt)
         if not stack:
             _ended.append(task_id)
-            _running.pop(task_id, None)
+            del _running[task_id]
 
 
 def _tell(attempt: Attempt, task_id: str, seconds: float, outcome: Outcome, cause: object) -> None:
     span, known = attempt.span, attempt.known
-    error = cause if isinstance(cause, BaseException) else None
+    error = cause if cause is not None and isinstance(cause, BaseException) else None
     if not attempt.has_ended:
         process.end(span, outcome, error, seconds, attempt.stored)
         attempt.has_ended = True
@@ -174,15 +176,17 @@ def _tell(attempt: Attempt, task_id: str, seconds: float, outcome: Outcome, caus
         return
     if outcome.kind == "requeued":
         _note(task_id, span)
+    trace_id, span_id = ids.in_hex(span)
     tell.task(
         outcome,
-        name=known.name,
-        task_id=task_id,
+        known.name,
+        task_id,
         critical=known.critical,
         seconds=seconds,
-        exception=error,
         wait=attempt.wait,
-        **ids.of(span),
+        exception=error,
+        trace_id=trace_id,
+        span_id=span_id,
     )
     # Cut off before this, it is told again rather than not at all.
     attempt.is_told = True
@@ -241,7 +245,8 @@ def _outcome(
 
 
 def _stored(task_id: str, seconds: float) -> None:
-    attempt = running(task_id)
+    stack = _running.get(task_id)
+    attempt = stack[0] if stack and len(stack) == 1 else running(task_id)
     if attempt is not None:
         attempt.stored += seconds
 

@@ -105,7 +105,13 @@ def start(attempt: Attempt, task_id: str, args: Sequence[Any], kwargs: Mapping[s
         sent = lineage.sent
     else:
         attempt.context, (attempt.origin, sent) = get_current(), usual
-    found |= timing.waits(sent, timing.received(info), timing.timestamp(request.eta), now)
+    received, eta = info.get(timing.RECEIVED), request.eta
+    found |= timing.waits(
+        sent,
+        received if type(received) is float else None,
+        timing.timestamp(eta) if eta else None,
+        now,
+    )
     attempt.wait = timing.wait(sent, now)
     if known.listed:
         found |= attributes.arguments(known.task.run, known.listed, args, kwargs)
@@ -201,7 +207,7 @@ def end(
     """End a span with its outcome; of `seconds` in all, `stored` went to the result backend."""
     found: dict[str, Any] = {names.CELERY_OUTCOME: outcome.kind}
     if seconds is not None:
-        found[names.TIME_RUNNING] = round(max(0.0, seconds - stored), 6)
+        found[names.TIME_RUNNING] = round(seconds - stored, 6) if seconds > stored else 0.0
         found[names.TIME_STORING] = round(stored, 6)
     if outcome.error_type:
         found[names.ERROR_TYPE] = outcome.error_type

@@ -69,8 +69,8 @@ class _Patched:
 def connect() -> None:
     """Trace, count and log what is published."""
     # These guard themselves: the guard's call costs as much as many a hook.
-    connect_signal(signals.before_task_publish, on_publishing, is_guarded=True)
-    connect_signal(signals.after_task_publish, on_published, is_guarded=True)
+    connect_signal(signals.before_task_publish, on_publishing, is_hot=True)
+    connect_signal(signals.after_task_publish, on_published, is_hot=True)
     if _Patched.stock is None:
         _Patched.stock = stock = Celery.send_task
         Celery.send_task = _told(stock)
@@ -117,7 +117,8 @@ def on_publishing(
         if sending is None or sending.token is not None or not isinstance(headers, dict):
             return
         here = get_current()
-        sending.name, sending.task_id = sender, _id(headers, body)
+        sending.name, task_id = sender, headers.get("id")
+        sending.task_id = task_id if type(task_id) is str and task_id else _id(headers, body)
         sending.queue = _queue(declare, routing_key)
         if is_suppressed(here):
             return

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from .. import names
 
@@ -24,31 +22,23 @@ def waits(
     found: dict[str, float] = {}
     if sent is not None:
         found[names.TIME_PUBLISHED] = sent
-        found[names.TIME_BROKER] = between(sent, started if received is None else received)
+        there = started if received is None else received
+        found[names.TIME_BROKER] = round(there - sent, 6) if there > sent else 0.0
     if received is None:
         return found
     due = received
     if eta is not None:
         due = min(max(received, eta), started)
-        found[names.TIME_ETA] = between(received, due)
-    found[names.TIME_PREFETCHED] = between(due, started)
+        found[names.TIME_ETA] = round(due - received, 6) if due > received else 0.0
+    found[names.TIME_PREFETCHED] = round(started - due, 6) if started > due else 0.0
     return found
 
 
 def wait(sent: float | None, started: float) -> float | None:
     """Seconds from a message's publishing to its start."""
-    return None if sent is None else between(sent, started)
-
-
-def between(start: float, end: float) -> float:
-    """Seconds from one time to another, in whole microseconds; none the other way round."""
-    return round(end - start, 6) if end > start else 0.0
-
-
-def received(info: Mapping[str, Any]) -> float | None:
-    """When the worker got the message, from its `delivery_info`."""
-    at = info.get(RECEIVED)
-    return at if type(at) is float else None
+    if sent is None:
+        return None
+    return round(started - sent, 6) if started > sent else 0.0
 
 
 def timestamp(iso: object) -> float | None:

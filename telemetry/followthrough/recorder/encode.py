@@ -26,7 +26,8 @@ _severities, _events = wire.Texts(b"\x1a"), wire.Texts(b"\x62")
 _TIME = struct.Struct("<cQ")
 _FLAGS = struct.Struct("<cI")
 # SpanFlags: whether the parent is remote is known, and whether it is.
-_KINDS = {kind: bytes((0x30, kind.value + 1)) for kind in SpanKind}
+# By their numbers, as an enumeration's own hash is a call.
+_KINDS = {kind.value: bytes((0x30, kind.value + 1)) for kind in SpanKind}
 _NO_STATUS = b"\x7a\x00"
 UNSET = Status()
 _LOCAL = b"\x85\x01\x00\x01\x00\x00"
@@ -76,7 +77,7 @@ def begun(of: ReadableSpan, since: Kept | None = None) -> Begun:
         b"" if context[4] is _NO_STATE else _state(b"\x1a", context[4]),
         b"" if parent is None else b"\x22\x08" + parent[1].to_bytes(8, "big"),
         _names[of._name],
-        _KINDS[of._kind],
+        _KINDS[of._kind._value_],
         _TIME.pack(b"\x39", of._start_time or 0),
         fields,
         b"".join(map(_link, links)) if links else b"",

@@ -75,6 +75,8 @@ class Fields(dict[tuple[str, Any], bytes]):
         self._numbers: dict[tuple[str, Any], bytes] = {}
         # What stands before ids, by their name and length.
         self._heads: dict[tuple[str, int], bytes] = {}
+        # And before numbers that are no integers.
+        self._doubles: dict[str, bytes] = {}
 
     def of(self, pairs: list[tuple[str, Any]]) -> bytes:
         """The fields of these attributes, one after the other."""
@@ -87,6 +89,9 @@ class Fields(dict[tuple[str, Any], bytes]):
     def __missing__(self, pair: tuple[str, Any]) -> bytes:
         name, value = pair
         kind = type(value)
+        if kind is float:
+            # Others each time: all but the number itself is kept.
+            return (self._doubles.get(name) or self._double(name)) + _DOUBLE.pack(value)
         if kind is int:
             return self._numbers.get(pair) or self._number(pair)
         if kind is str and name in _UNIQUE and len(value) < _MOST_SHORT and value.isascii():
@@ -103,6 +108,11 @@ class Fields(dict[tuple[str, Any], bytes]):
         if 0 <= value < _MOST_SMALL:
             _keep(self._numbers, pair, encoded)
         return encoded
+
+    def _double(self, name: str) -> bytes:
+        whole = self._field(name, _value(0.0))
+        _keep(self._doubles, name, whole[: -_DOUBLE.size])
+        return self._doubles[name]
 
     def _head(self, place: tuple[str, int]) -> bytes:
         name, size = place
