@@ -94,17 +94,19 @@ def received(headers: Mapping[str, Any], base: Context) -> Context:
     return propagation.received(propagation.from_message(headers), base).context
 
 
-def usual(headers: Mapping[str, Any]) -> tuple[SpanContext, float] | None:
+def usual(headers: Mapping[str, Any]) -> tuple[SpanContext, float | None] | None:
     """The sender of a first attempt's message, and when it was sent: what most messages say.
 
-    None where a message says more, or less: then `read` and `received` tell all of it.
+    None where a message says more, or not who sent it: then `read` and `received` tell all of it.
     """
-    ours, get = headers.get(HEADER), headers.get
-    if type(ours) is not dict or len(ours) != 1:
-        return None
-    sent = ours.get("sent")
-    if type(sent) is not float or not 0 < sent < _NEVER:
-        return None
+    get = headers.get
+    ours, sent = get(HEADER), None
+    if ours is not None:
+        if type(ours) is not dict or len(ours) != 1:
+            return None
+        sent = ours.get("sent")
+        if type(sent) is not float or not 0 < sent < _NEVER:
+            return None
     if get("tracestate") is not None or get("baggage") is not None or not propagation.is_usual():
         return None
     sender = parse(get("traceparent"))

@@ -92,6 +92,7 @@ def test_what_most_messages_say_is_read_as_the_propagators_read_it(headers: dict
 
 def test_most_messages_are_read_the_short_way() -> None:
     assert carrier.usual({"traceparent": PARENT, carrier.HEADER: {"sent": 5.0}}) is not None
+    assert carrier.usual({"traceparent": PARENT}) is not None
 
 
 @pytest.fixture
