@@ -73,11 +73,8 @@ class Entry:
     given up without a call in between, and none is lost.
     """
 
-    __slots__ = ("number", "table")
-
-    def __init__(self) -> None:
-        self.table: Table | None = None
-        self.number = 0
+    table: Table | None = None
+    number = 0
 
     def ending(self, head: int) -> None:
         """Note where the ring's head will be when the span's record is committed."""
@@ -116,26 +113,32 @@ class Table:
 
         What has no room is counted, and is not told if its process is killed.
         """
-        if len(record) > ROOM:
-            record = shortened(record, ROOM)
-        if entry.table is None and record:
-            if not self.free:
-                self._grow()
-            for number in self.free:
-                del self.free[number]
+        size, free, view = len(record), self.free, self.map
+        if size > ROOM or (entry.table is None and not free):
+            record, free, view = self._with_room(record)
+            size = len(record)
+        if entry.table is None and size:
+            for number in free:
+                del free[number]
                 entry.number, entry.table = number, self
                 break
-        if entry.table is not self or not record:
+        if entry.table is not self or not size:
             # One of the parent's, or one that has a shorter record here, is told all the same.
             if entry.table is None:
                 guard.count("recorder.not_in_table")
             return
-        view, place, size = self.map, PAGE + entry.number * SIZE, len(record)
+        place = PAGE + entry.number * SIZE
         # For an instant it is not there, rather than half of either.
         view[place : place + 4] = FREE
-        at = place + ENTRY.size
-        view[place + 4 : at + size] = _UNENDED.pack(crc32(record), 0) + record
+        view[place + 4 : place + 16 + size] = _UNENDED.pack(crc32(record), 0) + record
         view[place : place + 4] = _LENGTH.pack(size)
+
+    def _with_room(self, record: bytes) -> tuple[bytes, dict[int, None], mmap.mmap]:
+        """A record that fits, and the places that are free once there are more."""
+        if not self.free:
+            self._grow()
+        short = shortened(record, ROOM) if len(record) > ROOM else record
+        return short, self.free, self.map
 
     def _grow(self) -> None:
         """Twice as many entries, while that is not too many and the disk has room for them."""

@@ -49,14 +49,13 @@ class Entry(Protocol):
 class Pending:
     """A record on its way into a ring, where it comes once, however often it is put in."""
 
-    __slots__ = ("entry", "is_kept", "number", "payload", "tries")
+    number: int | None = None
+    is_kept = False
+    tries = 0
 
     def __init__(self, payload: bytes = b"", entry: Entry | None = None) -> None:
         self.payload = payload
         self.entry = entry
-        self.number: int | None = None
-        self.is_kept = False
-        self.tries = 0
 
 
 class Writer:
