@@ -133,7 +133,7 @@ def _ended_span() -> Any:
 def _logs_and_metrics() -> dict[str, Part]:
     import structlog  # noqa: PLC0415
 
-    from followthrough import metrics, names  # noqa: PLC0415
+    from followthrough import metrics, names, tell  # noqa: PLC0415
     from followthrough.outcome import decide, decide_request  # noqa: PLC0415
 
     logger = structlog.get_logger("followthrough.flask")
@@ -144,6 +144,9 @@ def _logs_and_metrics() -> dict[str, Part]:
     return {
         "log line": line,
         "log line, recorded as OTLP too": lambda: _recorded(line),
+        "line and metric of a request": lambda: tell.request(
+            answered, "POST", "/publish", "0" * 16, 0.001234, "0" * 32, "0" * 16
+        ),
         "metric of a request": lambda: metrics.observe_request("POST", "/publish", answered, 0.001),
         "metric of a published task": lambda: metrics.count_published("bench.noop", "celery"),
         "metrics of a task": lambda: metrics.observe_task("bench.noop", success, 0.001),
