@@ -141,32 +141,14 @@ def _end(
     retval: Any,
     raised: BaseException | None,
 ) -> None:
-    if state == "SUCCESS" and raised is None:
-        # What the decision below says too, for most.
-        _tell(attempt, task_id, seconds, SUCCESS, None)
-    elif _is_dying(state, raised):
-        _leave_open(attempt)
-    else:
+    outcome, cause = SUCCESS, None
+    # What is decided below for such a state too.
+    if state != "SUCCESS" or raised is not None:
+        if _is_dying(state, raised):
+            _leave_open(attempt)
+            return
         cause = _cause(state, retval, raised)
-        _tell(attempt, task_id, seconds, _outcome(attempt.known, state, raised, cause), cause)
-
-
-def _leave(attempt: Attempt, task_id: str) -> None:
-    """Give the context back, in whatever way the end was told, and forget the attempt."""
-    token = attempt.token
-    if token is not None:
-        detach(token)
-        attempt.token = None
-    # Last: whoever hears of this end too asks `is_running`.
-    stack = _running.get(task_id)
-    if stack and attempt in stack:
-        stack.remove(attempt)
-        if not stack:
-            _ended.append(task_id)
-            del _running[task_id]
-
-
-def _tell(attempt: Attempt, task_id: str, seconds: float, outcome: Outcome, cause: object) -> None:
+        outcome = _outcome(attempt.known, state, raised, cause)
     span, known = attempt.span, attempt.known
     error = cause if cause is not None and isinstance(cause, BaseException) else None
     if not attempt.has_ended:
@@ -193,6 +175,21 @@ def _tell(attempt: Attempt, task_id: str, seconds: float, outcome: Outcome, caus
     if current.runtime is not None:
         labels = {"task": known.name, "worker": attempt.request.hostname or ""}
         current.runtime.record(seconds, labels)
+
+
+def _leave(attempt: Attempt, task_id: str) -> None:
+    """Give the context back, in whatever way the end was told, and forget the attempt."""
+    token = attempt.token
+    if token is not None:
+        detach(token)
+        attempt.token = None
+    # Last: whoever hears of this end too asks `is_running`.
+    stack = _running.get(task_id)
+    if stack and attempt in stack:
+        stack.remove(attempt)
+        if not stack:
+            _ended.append(task_id)
+            del _running[task_id]
 
 
 @guarded("celery.note_attempt")

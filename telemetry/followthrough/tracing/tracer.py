@@ -154,13 +154,13 @@ class Tracer(trace.Tracer):
 
     def light(self) -> Any:
         """The light tracer, if spans are light at the time and are recorded here."""
-        light = self._now().light
-        if light is not None and is_suppressed(get_current()):
-            return None
-        return light
+        here = get_current()
+        return None if here and is_suppressed(here) else self._now().light
 
     def _now(self) -> _Chosen:
-        provider, chosen = trace.get_tracer_provider(), self._chosen
+        # Once it is set, without the API's two calls.
+        provider: Any = trace._TRACER_PROVIDER or trace.get_tracer_provider()  # noqa: SLF001
+        chosen = self._chosen
         active = getattr(provider, "_active_span_processor", None)
         processors = getattr(active, "_span_processors", None)
         if chosen.provider is not provider or chosen.processors is not processors:
