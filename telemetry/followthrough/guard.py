@@ -44,11 +44,16 @@ def guarded(where: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
     return decorate
 
 
-def caught(where: str, error: Exception) -> None:
+def caught(where: str, error: BaseException) -> None:
     """What `guarded` does with an error, for a hook that spares the decorator's call."""
-    if strict or isinstance(error, tuple(_let_pass)):
+    if strict or is_hosts(error):
         raise error
     report(where, error)
+
+
+def is_hosts(error: BaseException) -> bool:
+    """Whether it means the host, as what a signal's handler raises, and is never swallowed."""
+    return not isinstance(error, Exception) or isinstance(error, tuple(_let_pass))
 
 
 def report(where: str, error: BaseException) -> None:

@@ -69,10 +69,8 @@ class RecorderProcessor(SpanProcessor):
         try:
             kind = record.SPAN if _is_sampled(span) else record.UNSAMPLED
             self.recorder.begin(self._record(span, kind, encode.begun(span).body), entry)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  raised on where it is to be
             entry.end()
-            if not isinstance(error, Exception):
-                raise
             guard.caught("recorder.on_start", error)
 
     @guard.guarded("recorder.on_end")

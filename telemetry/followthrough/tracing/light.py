@@ -204,10 +204,8 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
             prefix = tracer.prefixes[self._context[3] & 1]  # type: ignore[index]
             tracer.recorder.begin(record.whole(prefix, again[0]), entry)
             self._begun = again
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  raised on where it is to be
             entry.end()
-            if not isinstance(error, Exception):
-                raise
             guard.caught("recorder.on_start", error)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
@@ -243,12 +241,13 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
             self._end_time = time_ns() if end_time is None else end_time
             self._recorded()
         except BaseException as error:
-            # A signal's handler may raise at any call, and nobody else ends this span.
-            if not isinstance(error, Exception):
-                self._end_time = self._end_time or time_ns()
-                self._recorded()
-                raise
-            guard.caught("recorder.on_end", error)
+            if not guard.is_hosts(error):
+                guard.caught("recorder.on_end", error)
+                return
+            # Out of a signal's handler, at any call, and nobody else ends this span.
+            self._end_time = self._end_time or time_ns()
+            self._recorded()
+            raise
 
     def _recorded(self) -> None:
         """Put it into the ring, once however often it is said."""
