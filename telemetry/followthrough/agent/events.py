@@ -13,7 +13,7 @@ from ..alerts import spool
 from ..alerts.alert import from_json
 from ..alerts.keep import ALERT
 from ..recorder import ring
-from ..recorder.places import EVENTS, folder
+from ..recorder.places import EVENTS, folder, found
 
 log = structlog.get_logger("followthrough.agent")
 
@@ -44,8 +44,9 @@ class Events:
         if time.monotonic() < self._not_before:
             return
         try:
-            for path in folder(self._state_dir).glob(f"*{EVENTS}"):
-                self._take(path)
+            for path in found(folder(self._state_dir), EVENTS):
+                if ring.is_waiting(path):
+                    self._take(path)
         except OSError as error:
             self._not_before = time.monotonic() + TROUBLE_EVERY
             log.error("events.not_kept", reason=str(error))  # noqa: TRY400  the reason says it

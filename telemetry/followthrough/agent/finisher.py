@@ -12,7 +12,7 @@ import structlog
 
 from .. import slots, tell
 from ..outcome import Outcome
-from ..recorder import encode, left, record
+from ..recorder import encode, left, places, record
 from ..recorder.left import Left
 from ..recorder.places import LEFT, SPANS, UNDER_WAY, folder, slots_of
 from ..recorder.recorder import Recorder
@@ -48,9 +48,9 @@ class Finisher:
     def look(self) -> None:
         """Take over what the dead have left, and end what has waited for its cause."""
         self._before()
-        for path in self._folder.glob(f"*{UNDER_WAY}"):
+        for path in places.found(self._folder, UNDER_WAY):
             self._take_over(path)
-        for path in self._folder.glob(f"*{LEFT}"):
+        for path in places.found(self._folder, LEFT):
             self._finish(path)
 
     def _take_over(self, path: Path) -> None:

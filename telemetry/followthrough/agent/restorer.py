@@ -14,7 +14,7 @@ import structlog
 
 from .. import attempts, metrics, names, quarantine, tell
 from ..outcome import Outcome
-from ..recorder import held, inflight, left, record
+from ..recorder import held, inflight, left, places, record
 from ..recorder.held import Entry, Found
 from ..recorder.inflight import Cause
 from ..settings import without_password
@@ -39,13 +39,11 @@ class Restorer:
         self._rings = rings
         self._poison_after = poison_after
         self._next_try = 0.0
-        self._lock = threading.Lock()
 
     def run(self, stop: threading.Event) -> None:
-        """Give back until `stop`."""
+        """Give back what was claimed until `stop`."""
         while not stop.wait(EVERY):
-            self.claim()
-            for path in self._folder.glob(f"*{CLAIMED}"):
+            for path in places.found(self._folder, CLAIMED):
                 if time.monotonic() >= self._next_try:
                     self._restore(path)
 
@@ -55,14 +53,13 @@ class Restorer:
         To be called before anybody tells what processes that are gone have left: what is given
         back is not lost.
         """
-        with self._lock:
-            for path in self._folder.glob(f"*{held.SUFFIX}"):
-                fd = held.take(path)
-                if fd is not None:
-                    try:
-                        self._take_over(path, held.read(fd))
-                    finally:
-                        os.close(fd)
+        for path in places.found(self._folder, held.SUFFIX):
+            fd = held.take(path)
+            if fd is not None:
+                try:
+                    self._take_over(path, held.read(fd))
+                finally:
+                    os.close(fd)
 
     def _take_over(self, path: Path, found: Found | None) -> None:
         # A pool of threads runs in the main process itself, and its spans tell themselves.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 SPANS = ".spans"
@@ -21,3 +22,15 @@ def folder(state_dir: Path) -> Path:
 def slots_of(state_dir: Path) -> Path:
     """Where the numbers are that processes take."""
     return state_dir / "slots"
+
+
+def found(directory: Path, what: str) -> list[Path]:
+    """The files of a directory, if it is there, whose names end so.
+
+    The agent looks many times a second, for which `Path.glob` does too much.
+    """
+    try:
+        names = os.listdir(directory)  # noqa: PTH208  it makes a path of each
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+    return [directory / name for name in names if name.endswith(what)]

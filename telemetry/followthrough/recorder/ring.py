@@ -104,6 +104,19 @@ def is_empty(fd: int) -> bool:
     return bool(WORD.unpack_from(header, HEAD) == WORD.unpack_from(header, TAIL))
 
 
+def is_waiting(path: Path) -> bool:
+    """Whether records seem to wait in a ring: a short look, for one that is mostly empty."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        header = os.pread(fd, TAIL + WORD.size, 0)
+    finally:
+        os.close(fd)
+    return header[HEAD : HEAD + WORD.size] != header[TAIL:]
+
+
 def read(fd: int, limit: int) -> Batch:
     """The records that wait, at least one and then as many as `limit` bytes hold."""
     header = os.pread(fd, TAIL + READ.size, 0)

@@ -13,8 +13,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from followthrough.recorder import ring
+from followthrough.recorder import places, ring
 from followthrough.recorder import writer as writer_module
+from followthrough.recorder.places import SPANS
 from followthrough.recorder.writer import Writer
 
 CAPACITY = 1024
@@ -175,6 +176,17 @@ def test_the_files_blocks_are_reserved(writer: Writer, path: Path) -> None:
     assert path.stat().st_blocks * 512 >= ring.PAGE + CAPACITY
 
 
+def test_nothing_waits_where_no_file_is(tmp_path: Path) -> None:
+    assert not ring.is_waiting(tmp_path / "0.spans")
+    assert places.found(tmp_path / "rings", SPANS) == []
+
+
+def test_the_files_of_a_kind_are_found(tmp_path: Path) -> None:
+    for name in ("0.spans", "1.spans", "0.logs", ".spans.new"):
+        (tmp_path / name).touch()
+    assert {path.name for path in places.found(tmp_path, SPANS)} == {"0.spans", "1.spans"}
+
+
 def test_threads_lose_nothing(path: Path) -> None:
     shared = Writer(path, 1 << 20)
     threads = [
@@ -238,6 +250,7 @@ class Ring(RuleBasedStateMachine):
     @invariant()
     def the_account_is_exact(self) -> None:
         account = ring.account_of(self.fd)
+        assert ring.is_waiting(self.path) == bool(self.waiting)
         assert account.produced == self.put_in
         assert account.held == len(self.waiting)
         assert account.exported == self.taken
