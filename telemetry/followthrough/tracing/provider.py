@@ -77,6 +77,9 @@ def _recorder(settings: Settings) -> SpanProcessor:
     from ..recorder.places import folder  # noqa: PLC0415
     from ..recorder.processor import RecorderProcessor  # noqa: PLC0415
 
+    # Not at the first span: a child that is forked while another thread imports waits for ever.
+    from . import light_tracer  # noqa: F401, PLC0415
+
     _Current.rings = folder(settings.state_dir)
     return RecorderProcessor(_shared(settings))
 
