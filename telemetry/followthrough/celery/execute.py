@@ -81,14 +81,18 @@ def on_worker(sender: Any, **_: Any) -> None:
 
 def on_prerun(task_id: str, task: Any, args: Any = (), kwargs: Any = None, **_: Any) -> None:
     try:
-        attempt = Attempt(task.request, process.known(task))
-        _running.setdefault(task_id, []).append(attempt)
-        try:
-            _begin(attempt, task_id, args, kwargs or {})
-        except SoftTimeLimitExceeded:
-            # As `interrupted.finish` does it.
-            _begin(attempt, task_id, args, kwargs or {})
-            interrupted.again()
+        for is_again in interrupted.TWICE:
+            try:
+                request = task.request
+                stack = _running.setdefault(task_id, [])
+                if not stack or stack[-1].request is not request:
+                    stack.append(Attempt(request, process.known(task)))
+                _begin(stack[-1], task_id, args, kwargs or {})
+            except SoftTimeLimitExceeded:
+                continue
+            if is_again:
+                interrupted.again()
+            return
     except Exception as error:  # noqa: BLE001  raised on where it is to be
         guard.caught("celery.task_prerun", error)
 
@@ -112,23 +116,27 @@ def _begin(attempt: Attempt, task_id: str, args: Any, kwargs: Any) -> None:
 
 def on_postrun(task_id: str, state: str | None = None, retval: Any = None, **_: Any) -> None:
     try:
-        stack = _running.get(task_id)
-        attempt = stack[0] if stack and len(stack) == 1 else running(task_id)
-        if attempt is None:
-            return
-        end = attempt, task_id, time.perf_counter() - attempt.started, state, retval
-        raised = sys.exception()
-        raised = None if raised is attempt.before else raised
-        try:
-            _end(*end, raised)
-        except SoftTimeLimitExceeded:
-            # A task that is over needs no limit.
-            _end(*end, raised)
-        finally:
+        # A task that is over needs no limit.
+        for _again in interrupted.TWICE:
             try:
+                stack = _running.get(task_id)
+                attempt = stack[0] if stack and len(stack) == 1 else running(task_id)
+                if attempt is None:
+                    return
+                seconds = time.perf_counter() - attempt.started
+                raised = sys.exception()
+                raised = None if raised is attempt.before else raised
+                try:
+                    _end(attempt, task_id, seconds, state, retval, raised)
+                except SoftTimeLimitExceeded:
+                    raise
+                except BaseException:
+                    _leave(attempt, task_id)
+                    raise
                 _leave(attempt, task_id)
             except SoftTimeLimitExceeded:
-                _leave(attempt, task_id)
+                continue
+            return
     except Exception as error:  # noqa: BLE001  raised on where it is to be
         guard.caught("celery.task_postrun", error)
 
@@ -186,8 +194,9 @@ def _leave(attempt: Attempt, task_id: str) -> None:
     # Last: whoever hears of this end too asks `is_running`.
     stack = _running.get(task_id)
     if stack and attempt in stack:
-        stack.remove(attempt)
-        if not stack:
+        if len(stack) > 1:
+            stack.remove(attempt)
+        else:
             _ended.append(task_id)
             del _running[task_id]
 

@@ -14,6 +14,9 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from billiard.pool import SIG_SOFT_TIMEOUT
 
+# Whether it is the second time. A hot hook goes through these itself, without the call of `finish`:
+# over what may be gone over again, once more where it was cut off; the limit is sent once only.
+TWICE = (False, True)
 LATER = 0.02  # seconds: well after a hook, and nothing to a limit
 
 

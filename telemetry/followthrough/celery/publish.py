@@ -43,7 +43,9 @@ class Sending:
     task_id = queue = ""
     span: trace.Span | None = None
     token: Token[Context] | None = None
-    is_ended = False
+    # The context that it is sent in.
+    here: Context | None = None
+    is_counted = is_ended = False
 
     def __init__(self, app: Celery, name: str) -> None:
         self.app, self.name = app, name
@@ -116,57 +118,47 @@ def on_publishing(
         sending = _sending.get()
         if sending is None or sending.token is not None or not isinstance(headers, dict):
             return
-        here = get_current()
-        sending.name, task_id = sender, headers.get("id")
-        sending.task_id = task_id if type(task_id) is str and task_id else _id(headers, body)
-        sending.queue = _queue(declare, routing_key)
-        if is_suppressed(here):
+        for is_again in interrupted.TWICE:
+            try:
+                _publishing(
+                    sending, sender, headers, body, routing_key, exchange, properties, declare
+                )
+            except SoftTimeLimitExceeded:
+                continue
+            if is_again:
+                interrupted.again()
             return
-        ours: dict[str, Any] = {"sent": round(time.time(), 6)}
-        links = waited_for.get()
-        if links or headers.get("retries"):
-            lineage = _lineage(headers, sending.task_id, ours["sent"], tuple(links))
-            ours, links = carrier.write(lineage), lineage.links
-        found, kept = _attributes(sending, headers, body, exchange, properties)
-        try:
-            _begin(sending, headers, here, ours, links, found, kept)
-        except SoftTimeLimitExceeded:
-            # As `interrupted.finish` does it.
-            _begin(sending, headers, here, ours, links, found, kept)
-            interrupted.again()
     except Exception as error:  # noqa: BLE001  raised on where it is to be
         guard.caught("celery.before_task_publish", error)
 
 
-def _begin(
+def _publishing(
     sending: Sending,
+    name: str,
     headers: dict[str, Any],
-    here: Context,
-    ours: dict[str, Any],
-    waited: Sequence[SpanContext],
-    found: dict[str, Any],
-    kept: Kept | None,
+    body: Any,
+    routing_key: str | None,
+    exchange: Any,
+    properties: Any,
+    declare: Any,
 ) -> None:
     """Start the span and write the headers; may be called again where it was cut off."""
+    here = sending.here
+    if here is None:
+        here = sending.here = get_current()
+    sending.name, task_id = name, headers.get("id")
+    sending.task_id = task_id if type(task_id) is str and task_id else _id(headers, body)
+    sending.queue = _queue(declare, routing_key)
+    if here and is_suppressed(here):
+        return
+    ours: dict[str, Any] = {"sent": round(time.time(), 6)}
+    waited = waited_for.get()
+    if waited or headers.get("retries"):
+        lineage = _lineage(headers, sending.task_id, ours["sent"], tuple(waited))
+        ours, waited = carrier.write(lineage), lineage.links
     span = sending.span
     if span is None:
-        above: Any = here.get(_SPAN_KEY)
-        above = None if above is None else above.get_span_context()
-        links = [Link(each) for each in waited] if waited else []
-        if above is not None and above.is_valid and _count(above.span_id) > current.fan_out:
-            # After too many children of one parent, a new trace.
-            links.insert(0, Link(above))
-            above = None
-        span = sending.span = tracing.start_below(
-            current.tracer,
-            f"send {sending.name}",
-            above,
-            here,
-            SpanKind.PRODUCER,
-            found,
-            kept,
-            links,
-        )
+        span = sending.span = _start(sending, here, waited, headers, body, exchange, properties)
     inside = Context({**here, _SPAN_KEY: span})
     if sending.token is None:
         sending.token = attach(inside)
@@ -174,21 +166,54 @@ def _begin(
     headers[carrier.HEADER] = ours
 
 
+def _start(
+    sending: Sending,
+    here: Context,
+    waited: Sequence[SpanContext],
+    headers: dict[str, Any],
+    body: Any,
+    exchange: Any,
+    properties: Any,
+) -> trace.Span:
+    found, kept = _attributes(sending, headers, body, exchange, properties)
+    above: Any = here.get(_SPAN_KEY)
+    above = None if above is None else above.get_span_context()
+    links = [Link(each) for each in waited] if waited else []
+    if above is not None and above.is_valid and _count(above.span_id) > current.fan_out:
+        # After too many children of one parent, a new trace.
+        links.insert(0, Link(above))
+        above = None
+    return tracing.start_below(
+        current.tracer,
+        f"send {sending.name}",
+        above,
+        here,
+        SpanKind.PRODUCER,
+        found,
+        kept,
+        links,
+    )
+
+
 def on_published(sender: str, **_: Any) -> None:
     try:
         sending = _sending.get()
         if sending is None:
             return
-        metrics.count_published(sender, sending.queue)
-        if tell.logs_at(logging.DEBUG):
-            tell.logger.debug(
-                names.TASK_PUBLISHED, task=sender, task_id=sending.task_id, queue=sending.queue
-            )
-        try:
-            _leave(sending)
-        except SoftTimeLimitExceeded:
-            _leave(sending)
-            interrupted.again()
+        for is_again in interrupted.TWICE:
+            try:
+                if not sending.is_counted:
+                    metrics.count_published(sender, sending.queue)
+                    sending.is_counted = True
+                    if tell.logs_at(logging.DEBUG):
+                        known = {"task": sender, "task_id": sending.task_id, "queue": sending.queue}
+                        tell.logger.debug(names.TASK_PUBLISHED, **known)
+                _leave(sending)
+            except SoftTimeLimitExceeded:
+                continue
+            if is_again:
+                interrupted.again()
+            return
     except Exception as error:  # noqa: BLE001  raised on where it is to be
         guard.caught("celery.after_task_publish", error)
 
@@ -200,8 +225,8 @@ def _leave(sending: Sending) -> None:
             detach(token)
             sending.token = None
         if sending.span is not None and not sending.is_ended:
-            sending.is_ended = True
             sending.span.end()
+            sending.is_ended = True
     except Exception as error:  # noqa: BLE001  raised on where it is to be
         guard.caught("celery.publish_end", error)
 
