@@ -115,11 +115,13 @@ def on_publishing(
     **_: Any,
 ) -> None:
     try:
-        sending = _sending.get()
-        if sending is None or sending.token is not None or not isinstance(headers, dict):
-            return
         for is_again in interrupted.TWICE:
             try:
+                sending = _sending.get()
+                if sending is None or not isinstance(headers, dict):
+                    return
+                if sending.token is not None and not is_again:
+                    return
                 _publishing(
                     sending, sender, headers, body, routing_key, exchange, properties, declare
                 )
@@ -197,11 +199,11 @@ def _start(
 
 def on_published(sender: str, **_: Any) -> None:
     try:
-        sending = _sending.get()
-        if sending is None:
-            return
         for is_again in interrupted.TWICE:
             try:
+                sending = _sending.get()
+                if sending is None:
+                    return
                 if not sending.is_counted:
                     metrics.count_published(sender, sending.queue)
                     sending.is_counted = True
