@@ -83,9 +83,11 @@ def _keep(alike: tuple[Any, ...], environ: Mapping[str, Any]) -> Kept:
             found[names.USER_AGENT_SYNTHETIC] = synthetic
     if protocol := environ.get("SERVER_PROTOCOL", ""):
         found[names.NETWORK_PROTOCOL_VERSION] = protocol.removeprefix(_HTTP)
-    if len(_kept) >= _MOST_KEPT:
-        _kept.clear()
-    _kept[alike] = made = encode.kept(found)
+    made = encode.kept(found)
+    if known in METHODS:
+        if len(_kept) >= _MOST_KEPT:
+            _kept.clear()
+        _kept[alike] = made
     return made
 
 

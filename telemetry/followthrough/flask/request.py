@@ -183,12 +183,11 @@ class Request:
             cause = exception or self.exception
             decided = decide_request(self.status, cause, raised=raised, disconnected=disconnected)
             try:
-                if decided.status:
-                    self.span.set_attribute(names.HTTP_STATUS, decided.status)
-                if decided.error_type:
-                    self.span.set_attribute(names.ERROR_TYPE, decided.error_type)
-                if decided.is_error:
-                    _explain(self.span, decided, cause)
+                if self.span.is_recording():
+                    if decided.status:
+                        self.span.set_attribute(names.HTTP_STATUS, decided.status)
+                    if decided.is_error or decided.error_type:
+                        _explain(self.span, decided, cause)
                 trace_id, span_id = ids.in_hex(self.span)
                 tell.request(
                     decided, self.method, self.route, self.request_id, seconds, trace_id, span_id
@@ -251,7 +250,9 @@ def _length(method: str, status: int, headers: Iterable[tuple[str, str]]) -> int
 
 def _explain(span: trace.Span, decided: RequestOutcome, cause: BaseException | None) -> None:
     """Say on its span why a request has failed."""
-    if span.is_recording():
+    if decided.error_type:
+        span.set_attribute(names.ERROR_TYPE, decided.error_type)
+    if decided.is_error:
         if cause is not None:
             exceptions.record(span, cause)
         text = redact.text(decided.message)
