@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import Any
@@ -25,7 +24,7 @@ from ..recorder import encode
 from ..recorder.encode import Kept
 from ..tracing import exceptions, ids, propagation
 from ..tracing.current import attach, detach, get_current, is_suppressed
-from . import attributes, carrier, critical, interrupted
+from . import attributes, carrier, critical, interrupted, replaced
 from .broker import system
 from .carrier import Lineage
 from .current import current
@@ -65,7 +64,7 @@ _kept: dict[tuple[Any, ...], Kept] = {}
 
 
 class _Patched:
-    stock: Any = None
+    undo: Callable[[], None] | None = None
 
 
 def connect() -> None:
@@ -73,20 +72,19 @@ def connect() -> None:
     # These guard themselves: the guard's call costs as much as many a hook.
     connect_signal(signals.before_task_publish, on_publishing, is_hot=True)
     connect_signal(signals.after_task_publish, on_published, is_hot=True)
-    if _Patched.stock is None:
-        _Patched.stock = stock = Celery.send_task
-        Celery.send_task = _told(stock)
+    if _Patched.undo is None:
+        _Patched.undo = replaced.method(Celery, "send_task", _told)
 
 
 def disconnect() -> None:
     """Undo the part of `connect` that isn't a signal."""
-    if _Patched.stock is not None:
-        Celery.send_task, _Patched.stock = _Patched.stock, None
+    if _Patched.undo is not None:
+        _Patched.undo()
+        _Patched.undo = None
     _kept.clear()
 
 
 def _told(stock: Any) -> Any:
-    @functools.wraps(stock)
     def send_task(app: Celery, /, name: Any, *args: Any, **kwargs: Any) -> Any:
         sending = Sending(app, name)
         outer = _sending.set(sending)

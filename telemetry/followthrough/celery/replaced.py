@@ -1,4 +1,4 @@
-"""A method of ours in the place of kombu's, where a wrapper would cost each task too much."""
+"""A method of ours in the place of kombu's or Celery's; a wrapper would cost each task too much."""
 
 from __future__ import annotations
 
