@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from contextvars import ContextVar, Token
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
@@ -20,35 +19,16 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 from .. import guard, metrics, names, redact, tell, tracing
 from ..guard import guarded
 from ..outcome import decide
-from ..recorder import encode
-from ..recorder.encode import Kept
 from ..tracing import exceptions, ids, propagation
 from ..tracing.current import attach, detach, get_current, is_suppressed
-from . import attributes, carrier, critical, interrupted, replaced
-from .broker import system
+from . import carrier, critical, interrupted, replaced
 from .carrier import Lineage
 from .current import current
 from .execute import running
+from .sending import Sending, attributes_of, forget, id_of, queue_of
 from .signals import connect as connect_signal
 
 MOST_PARENTS = 256
-MOST_KEPT = 256
-
-
-class Sending:
-    """One call of `send_task`: what is known of its message, and its span once that has begun."""
-
-    # What it begins with is the class's.
-    task_id = queue = ""
-    span: trace.Span | None = None
-    token: Token[Context] | None = None
-    # The context that it is sent in.
-    here: Context | None = None
-    is_counted = is_ended = False
-
-    def __init__(self, app: Celery, name: str) -> None:
-        self.app, self.name = app, name
-        self.started = time.time_ns()
 
 
 _sending: ContextVar[Sending | None] = ContextVar("followthrough_sending", default=None)
@@ -57,10 +37,6 @@ waited_for: ContextVar[Sequence[SpanContext]] = ContextVar("followthrough_waited
 
 # How many messages each of the last parents has sent, by their span ids.
 _sent: OrderedDict[int, int] = OrderedDict()
-
-
-# What the spans of most messages begin with, by what their messages have in common.
-_kept: dict[tuple[Any, ...], Kept] = {}
 
 
 class _Patched:
@@ -81,7 +57,7 @@ def disconnect() -> None:
     if _Patched.undo is not None:
         _Patched.undo()
         _Patched.undo = None
-    _kept.clear()
+    forget()
 
 
 def _told(stock: Any) -> Any:
@@ -147,8 +123,8 @@ def _publishing(
     if here is None:
         here = sending.here = get_current()
     sending.name, task_id = name, headers.get("id")
-    sending.task_id = task_id if type(task_id) is str and task_id else _id(headers, body)
-    sending.queue = _queue(declare, routing_key)
+    sending.task_id = task_id if type(task_id) is str and task_id else id_of(headers, body)
+    sending.queue = queue_of(declare, routing_key)
     if here and is_suppressed(here):
         return
     ours: dict[str, Any] = {"sent": round(time.time(), 6)}
@@ -175,7 +151,7 @@ def _start(
     exchange: Any,
     properties: Any,
 ) -> trace.Span:
-    found, kept = _attributes(sending, headers, body, exchange, properties)
+    found, kept = attributes_of(sending, headers, body, exchange, properties)
     above: Any = here.get(_SPAN_KEY)
     above = None if above is None else above.get_span_context()
     links = [Link(each) for each in waited] if waited else []
@@ -260,7 +236,7 @@ def _late_span(sending: Sending) -> trace.Span:
     return current.tracer.start_span(
         f"send {sending.name}",
         kind=SpanKind.PRODUCER,
-        attributes=_attributes(sending, {}, None, None, None)[0],
+        attributes=attributes_of(sending, {}, None, None, None)[0],
         start_time=sending.started,
     )
 
@@ -288,58 +264,3 @@ def _count(span_id: int) -> int:
     if len(_sent) > MOST_PARENTS:
         _sent.popitem(last=False)
     return count
-
-
-def _attributes(
-    sending: Sending, headers: Mapping[str, Any], body: Any, exchange: Any, properties: Any
-) -> tuple[dict[str, Any], Kept | None]:
-    """What the span says as it begins, and what was kept of that, if it says no more than most."""
-    if type(exchange) is not str:
-        exchange = str(getattr(exchange, "name", exchange) or "") if exchange else ""
-    sender = headers.get("origin"), headers.get("reply_to")
-    alike = (sending.app, sending.name, sending.queue, exchange, *sender)
-    try:
-        kept = _kept[alike]
-    except (KeyError, TypeError):
-        kept = _keep(alike, headers)
-    found = kept.attributes.copy()
-    attributes.note_message(found, headers, sending.task_id)
-    if properties and (priority := properties.get("priority")):
-        found[names.CELERY_PRIORITY] = priority
-    if type(body) is tuple and (chord := body[2].get("chord")):
-        found |= attributes.of_chord(chord)
-    is_usual = len(found) == len(kept.attributes) + 1
-    return found, kept if is_usual else None
-
-
-def _keep(alike: tuple[Any, ...], headers: Mapping[str, Any]) -> Kept:
-    app, name, queue, exchange, *_ = alike
-    found: dict[str, Any] = {
-        names.MESSAGING_SYSTEM: system(app),
-        names.MESSAGING_OPERATION_NAME: "send",
-        names.MESSAGING_OPERATION_TYPE: "send",
-        names.CELERY_TASK: str(name),
-    }
-    if queue:
-        found[names.MESSAGING_DESTINATION] = str(queue)
-    if exchange:
-        found[names.CELERY_EXCHANGE] = exchange
-    found |= attributes.of_sender(headers)
-    made = encode.kept(found)
-    if len(_kept) >= MOST_KEPT:
-        _kept.clear()
-    # It may be what nobody sane sends.
-    with suppress(TypeError):
-        _kept[alike] = made
-    return made
-
-
-def _id(headers: Mapping[str, Any], body: Any) -> str:
-    # In Celery's first protocol the body has it.
-    found = headers.get("id") or (body.get("id") if isinstance(body, dict) else None)
-    return str(found or "")
-
-
-def _queue(declare: Any, routing_key: str | None) -> str:
-    name = getattr(declare[0], "name", "") if declare else ""
-    return name or routing_key or ""

@@ -19,9 +19,10 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 
 import followthrough
 from followthrough import tracing
-from followthrough.celery import attributes, carrier, process, publish
+from followthrough.celery import attributes, carrier, process
 from followthrough.celery.attempt import Attempt
 from followthrough.celery.current import current
+from followthrough.celery.sending import Sending, attributes_of, forget
 from followthrough.recorder import encode
 from followthrough.recorder.processor import RecorderProcessor
 from followthrough.recorder.recorder import Recorder
@@ -224,11 +225,11 @@ def test_what_a_send_span_keeps_is_what_it_says(
     headers: dict[str, Any], exchange: Any, properties: Any, body: Any
 ) -> None:
     app = Celery("kept", broker="memory://", set_as_current=False)
-    sending = publish.Sending(app, "run.work")
+    sending = Sending(app, "run.work")
     sending.task_id, sending.queue = "id-1", "fast"
-    first = publish._attributes(sending, headers, body, exchange, properties)
-    again, kept = publish._attributes(sending, headers, body, exchange, properties)
-    publish._kept.clear()
+    first = attributes_of(sending, headers, body, exchange, properties)
+    again, kept = attributes_of(sending, headers, body, exchange, properties)
+    forget()
     assert first[0] == again
     if kept is not None:
         assert list(again)[: len(kept.attributes)] == list(kept.attributes)
