@@ -38,7 +38,10 @@ def app(told: Captured) -> Iterator[Flask]:
     followthrough.uninstrument_flask(app)
 
 
-def test_a_request_is_one_line_and_one_count_under_its_route(told: Captured, app: Flask) -> None:
+def test_a_request_is_one_line_and_one_count_under_its_route(
+    told: Captured, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(propagators, "_RESPONSE_PROPAGATOR", None)
     answer = app.test_client().get("/users/7")
     (line,) = told.events("request.finished")
     span = told.span("GET /users/<int:number>")
