@@ -38,8 +38,9 @@ def test_a_million_rows_are_imported_in_less_than_200_mib():
 
 
 def test_ten_thousand_mails_are_queued_in_15_seconds_and_flat_memory():
+    # Its own time: other tests, which run beside it, may have the processors meanwhile.
     mails, seconds, peak, before = measured(
-        "bulkmail", rf"mail to many +([\d,]+) mails queued in ([\d.]+) s.*{MEMORY}"
+        "bulkmail", rf"mail to many +([\d,]+) mails queued in .* s, ([\d.]+) s of CPU.*{MEMORY}"
     )
     assert mails == 10_000
     assert seconds < 15
