@@ -49,13 +49,14 @@ class Entry(Protocol):
 class Pending:
     """A record on its way into a ring, where it comes once, however often it is put in."""
 
-    number: int | None = None
-    is_kept = False
-    tries = 0
+    __slots__ = ("entry", "is_kept", "number", "payload", "tries")
 
     def __init__(self, payload: bytes = b"", entry: Entry | None = None) -> None:
         self.payload = payload
         self.entry = entry
+        self.number: int | None = None
+        self.is_kept = False
+        self.tries = 0
 
 
 class Writer:
@@ -94,16 +95,15 @@ class Writer:
             if self._retired:
                 pending.number = None
                 return False
-            if self._writing:
-                # A signal's handler is recording in the middle of a record.
-                return True
-            self._writing = True
-            try:
-                while waiting:
-                    self._append(waiting[0])
-                    waiting.popleft()
-            finally:
-                self._writing = False
+            # A signal's handler may be recording in the middle of a record.
+            if not self._writing:
+                self._writing = True
+                try:
+                    while waiting:
+                        self._append(waiting[0])
+                        waiting.popleft()
+                finally:
+                    self._writing = False
         return True
 
     def offer(self, pending: Pending) -> bool:
@@ -153,8 +153,10 @@ class Writer:
             if reason:
                 self._drop(reason)
             else:
-                record = RECORD.pack(len(payload), checksum(payload, number), number) + payload
-                view[at : at + len(record)] = record
+                size = len(payload)
+                RECORD.pack_into(view, at, size, checksum(payload, number), number)
+                at += RECORD.size
+                view[at : at + size] = payload
                 if entry is not None:
                     entry.ending(after)
                 view[HEAD:DROPPED] = COMMIT.pack(after, state[1] + 1)
@@ -166,13 +168,12 @@ class Writer:
         """Where a record begins, the head after it, or why it can't be."""
         capacity, room = self._capacity, room_for(size)
         at = head % capacity
-        after = head + room
-        if at + room > capacity:
-            # It is at the file's beginning.
-            after += capacity - at
+        # Else it is at the file's beginning.
+        fits = at + room <= capacity
+        after = head + room if fits else head + room + capacity - at
         if after - WORD.unpack_from(self._map, TAIL)[0] > capacity or room > self._largest:
             return 0, after, "large" if room > self._largest else "full"
-        if at + room > capacity:
+        if not fits:
             self._mark_the_end(at)
             at = 0
         return PAGE + at, after, ""
