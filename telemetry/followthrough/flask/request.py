@@ -74,9 +74,9 @@ class Request:
         elif headers := propagation.from_environ(environ):
             base, links = self._received(headers, base)
         # It is described as soon as its route is known, before anything of the host runs.
-        first = "HTTP" if self.method == attributes.OTHER else self.method
+        name = attributes.span_name(self.method, "")
         self.span = span = tracing.start_undescribed(
-            options.tracer, first, base, kind, found, links, kept
+            options.tracer, name, base, kind, found, links, kept
         )
         # Filled as soon as the route is known, wherever its context has gone by then.
         self._comments: dict[str, str] = {}

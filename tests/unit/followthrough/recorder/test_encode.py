@@ -224,6 +224,10 @@ def test_what_otlp_has_no_type_for_is_told_as_text(value: object, text: str) -> 
     assert AnyValue.FromString(wire.any_value(value)).string_value == text
 
 
+def test_only_what_holds_no_secrets_is_encoded_without_a_look() -> None:
+    assert {redact.kind(name) for name in wire._UNIQUE} == {redact.SAFE}
+
+
 def test_a_huge_value_is_whole() -> None:
     text = "x" * 10_000_000
     assert AnyValue.FromString(wire.any_value(text)).string_value == text
