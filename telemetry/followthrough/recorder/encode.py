@@ -24,6 +24,7 @@ _names = wire.Texts(b"\x2a")
 _fields = wire.Fields(b"\x4a")
 _severities, _events = wire.Texts(b"\x1a"), wire.Texts(b"\x62")
 _TIME = struct.Struct("<cQ")
+_ENDED = struct.Struct("<cQ2s")
 _FLAGS = struct.Struct("<cI")
 # SpanFlags: whether the parent is remote is known, and whether it is.
 # By their numbers, as an enumeration's own hash is a call.
@@ -41,13 +42,9 @@ class Kept(NamedTuple):
     fields: bytes
 
 
-class Begun(NamedTuple):
-    """A Span message of what a span was at its start, or later, and how much of it that holds."""
-
-    body: bytes
-    name: str
-    attributes: int
-    links: int
+# What a span was at its start, or later: a Span message of it, its name, and how many attributes
+# and links that holds. No class of its own, as one is made for each span.
+Begun = tuple[bytes, str, int, int]
 
 
 def kept(attributes: dict[str, Any]) -> Kept:
@@ -63,7 +60,9 @@ def begun(of: ReadableSpan, since: Kept | None = None) -> Begun:
     context, parent, links = of._context, of._parent, of._links
     if context is None:
         raise ValueError("a span without a context")
-    pairs = _pairs(of._attributes)
+    # A copy is one step, so that another thread may set one meanwhile.
+    attributes: Any = of._attributes
+    pairs = list((attributes.copy() if since else _plain(attributes)).items())
     if since is None:
         fields = _fields.of(pairs)
     else:
@@ -74,52 +73,58 @@ def begun(of: ReadableSpan, since: Kept | None = None) -> Begun:
         context[0].to_bytes(16, "big"),
         b"\x12\x08",
         context[1].to_bytes(8, "big"),
-        b"" if context[4] is _NO_STATE else _state(b"\x1a", context[4]),
-        b"" if parent is None else b"\x22\x08" + parent[1].to_bytes(8, "big"),
         _names[of._name],
         _KINDS[of._kind._value_],
         _TIME.pack(b"\x39", of._start_time or 0),
         fields,
-        b"".join(map(_link, links)) if links else b"",
-        _REMOTE if parent is not None and parent[2] else _LOCAL,
+        _LOCAL if parent is None else _below(parent),
     )
-    # As Begun makes itself, without a call.
-    return tuple.__new__(Begun, (b"".join(body), of._name, len(pairs), len(links)))
+    whole = b"".join(body)
+    if context[4] is not _NO_STATE:
+        whole += _state(b"\x1a", context[4])
+    if links:
+        whole += b"".join(map(_link, links))
+    return whole, of._name, len(pairs), len(links)
+
+
+def _below(parent: SpanContext) -> bytes:
+    return b"\x22\x08" + parent[1].to_bytes(8, "big") + (_REMOTE if parent[2] else _LOCAL)
 
 
 def begun_again(of: ReadableSpan, since: Begun) -> Begun:
-    """The same later on, with what is new; no attribute or link may have changed."""
-    body = b"".join(_since(of, since))
-    return Begun(body, of._name, len(of._attributes or ()), len(of._links))
+    """The same of a light span later on, with what is new; what was there may not have changed."""
+    return _since(of, since), of._name, len(of._attributes or ()), len(of._links)
 
 
-def _since(of: ReadableSpan, since: Begun) -> list[bytes]:
+def _since(of: ReadableSpan, since: Begun) -> bytes:
     """What was encoded before, and what is new."""
     body, name, known, links = since
-    parts = [body]
+    attributes: Any = of._attributes
+    if len(attributes) > known:
+        body += _fields.of(list(attributes.copy().items())[known:])
     if of._name is not name:
-        parts.append(_names[of._name])
-    attributes = of._attributes
-    if attributes is not None and len(attributes) > known:
-        parts.append(_fields.of(_pairs(attributes)[known:]))
-    if len(of._links) > links:
-        parts += map(_link, of.links[links:])
-    return parts
+        # Of a field that is written twice the last one holds.
+        body += _names[of._name]
+    if of._links and len(of._links) > links:
+        body += b"".join(map(_link, of.links[links:]))
+    return body
 
 
 def span(of: ReadableSpan, since: Begun | None = None) -> bytes:
     """A Span message, with what was encoded before, if it was; an end at 0: there is none yet."""
+    body = begun(of)[0] if since is None else _since(of, since)
     status = of._status
-    parts = [begun(of).body] if since is None else _since(of, since)
-    parts.append(_TIME.pack(b"\x41", of._end_time or 0))
-    parts.append(_NO_STATUS if status is UNSET or status.is_unset else _status(status))
+    if status is UNSET or status.is_unset:
+        body += _ENDED.pack(b"\x41", of._end_time or 0, _NO_STATUS)
+    else:
+        body += _TIME.pack(b"\x41", of._end_time or 0) + _status(status)
     if of._events:
-        parts += map(_event, of.events)
+        body += b"".join(map(_event, of.events))
     # A light span knows without being asked for each.
     if not getattr(of, "is_whole", False):
         dropped = (of.dropped_attributes, of.dropped_events, of.dropped_links)
-        parts += map(_count, (b"\x50", b"\x60", b"\x70"), dropped)
-    return b"".join(parts)
+        body += b"".join(map(_count, (b"\x50", b"\x60", b"\x70"), dropped))
+    return body
 
 
 def ended(body: bytes, end: int, outcome: Outcome, reason: str = "") -> bytes:
@@ -194,13 +199,6 @@ def scope(of: InstrumentationScope | None) -> bytes:
     body = _optional(b"\x0a", of.name) + _optional(b"\x12", of.version)
     body += wire.attributes(b"\x1a", of.attributes or {})
     return wire.message(b"\x0a", body) + _optional(b"\x1a", of.schema_url)
-
-
-def _pairs(attributes: Any) -> list[tuple[str, Any]]:
-    if type(attributes) is dict:
-        # A copy is one step, so that another thread may set one meanwhile.
-        return list(attributes.copy().items())
-    return list(_plain(attributes).items())
 
 
 def _plain(attributes: Any) -> dict[str, Any]:

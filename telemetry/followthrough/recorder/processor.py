@@ -68,7 +68,7 @@ class RecorderProcessor(SpanProcessor):
     def _begin(self, span: ReadableSpan, entry: Entry) -> None:
         try:
             kind = record.SPAN if _is_sampled(span) else record.UNSAMPLED
-            self.recorder.begin(self._record(span, kind, encode.begun(span).body), entry)
+            self.recorder.begin(self._record(span, kind, encode.begun(span)[0]), entry)
         except BaseException as error:  # noqa: BLE001  raised on where it is to be
             entry.end()
             guard.caught("recorder.on_start", error)

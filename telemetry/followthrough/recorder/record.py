@@ -14,6 +14,9 @@ SPAN = b"T"
 UNSAMPLED = b"U"  # the same for a span that is not to be sent
 LOG = b"L"
 _TAG = b"\x12"  # ScopeSpans.spans, and ScopeLogs.log_records
+# What stands before a message of so many bytes, made once for those of usual size.
+_USUAL = 2048
+_HEADS = tuple(_TAG + wire.varint(size) for size in range(_USUAL))
 _PREFIX = struct.Struct("<cII")  # the kind, and how long resource and scope are
 
 
@@ -24,7 +27,8 @@ def prefix(resource: bytes, scope: bytes, kind: bytes = SPAN) -> bytes:
 
 def whole(prefix: bytes, body: bytes) -> bytes:
     """A record of a Span or LogRecord message."""
-    return b"".join((prefix, _TAG, wire.varint(len(body)), body))
+    size = len(body)
+    return prefix + (_HEADS[size] if size < _USUAL else _TAG + wire.varint(size)) + body
 
 
 def body(record: bytes) -> tuple[bytes, bytes]:

@@ -27,6 +27,7 @@ def _varint(number: int) -> bytes:
 
 _MOST_SMALL = 1 << 11
 _MOST_TWO, _MOST_THREE = 1 << 14, 1 << 21  # numbers below take two bytes, and three
+_MOST_PORTS = 1 << 16  # those of callers that keep their connection come again
 _SMALL = [_varint(number) for number in range(_MOST_SMALL)]
 _SMALL_INTEGER = [b"\x12%c\x18%b" % (len(each) + 1, each) for each in _SMALL]
 _DOUBLE_VALUE = b"\x12\x09\x21"  # an AnyValue of nine bytes that holds a double
@@ -89,12 +90,12 @@ class Fields(dict[tuple[str, Any], bytes]):
     def __missing__(self, pair: tuple[str, Any]) -> bytes:
         name, value = pair
         kind = type(value)
+        if kind is int:
+            return self._numbers.get(pair) or self._number(pair)
         if kind is float:
             # Others each time: all but the number itself is kept.
             return (self._doubles.get(name) or self._double(name)) + _DOUBLE.pack(value)
-        if kind is int:
-            return self._numbers.get(pair) or self._number(pair)
-        if kind is str and name in _UNIQUE and len(value) < _MOST_SHORT and value.isascii():
+        if name in _UNIQUE and kind is str and value.isascii():
             place = name, len(value)
             return (self._heads.get(place) or self._head(place)) + value.encode()
         encoded = self._field(name, _value(_redacted(name, value)))
@@ -105,7 +106,7 @@ class Fields(dict[tuple[str, Any], bytes]):
     def _number(self, pair: tuple[str, int]) -> bytes:
         name, value = pair
         encoded = self._field(name, _value(value))
-        if 0 <= value < _MOST_SMALL:
+        if 0 <= value < _MOST_PORTS:
             _keep(self._numbers, pair, encoded)
         return encoded
 

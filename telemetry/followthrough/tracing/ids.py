@@ -16,8 +16,8 @@ def of(span: trace.Span) -> dict[str, Any]:
 def in_hex(span: trace.Span) -> tuple[str, str]:
     """The same as two texts; empty ones where the span is none."""
     # By their places: each property of a context is a call.
-    trace_id, span_id, *_, is_valid = span.get_span_context()
-    return (f"{trace_id:032x}", f"{span_id:016x}") if is_valid else ("", "")
+    of = span.get_span_context()
+    return (f"{of[0]:032x}", f"{of[1]:016x}") if of[5] else ("", "")
 
 
 def current() -> dict[str, str]:

@@ -187,23 +187,34 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
             self._name = name
 
     def describe(self, name: str, attributes: Mapping[str, Any]) -> None:
-        """Name it and add to it, also where it stands in case its process is killed."""
-        if self._end_time is None:
-            self._name = name
+        """Name it and add to it, also where it stands in case its process is killed.
+
+        The attributes are the kit's own: of types that need no cleaning.
+        """
+        if self._end_time is not None:
+            return
+        self._name, own = name, self._attributes
+        if len(own) + len(attributes) <= self._tracer.room and own.keys().isdisjoint(attributes):
+            own.update(attributes)
+        else:
             self.set_attributes(attributes)
-            self.note()
+        self.note()
 
     def note(self) -> None:
         """Keep where it stands now, if it begins in this process."""
-        entry, tracer, begun = self._entry, self._tracer, self._begun
+        entry = self._entry
         if entry is None:
             return
         try:
-            self._begun = None
-            again = encode.begun_again(self, begun) if begun else encode.begun(self, self._kept)
+            tracer, begun = self._tracer, self._begun
+            if begun is None:
+                begun = encode.begun(self, self._kept)
+            else:
+                self._begun = None
+                begun = encode.begun_again(self, begun)
             prefix = tracer.prefixes[self._context[3] & 1]  # type: ignore[index]
-            tracer.recorder.begin(record.whole(prefix, again[0]), entry)
-            self._begun = again
+            tracer.recorder.begin(record.whole(prefix, begun[0]), entry)
+            self._begun = begun
         except BaseException as error:  # noqa: BLE001  raised on where it is to be
             entry.end()
             guard.caught("recorder.on_start", error)
@@ -253,14 +264,13 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         """Put it into the ring, once however often it is said."""
         tracer, pending = self._tracer, self._pending
         if pending is None:
-            pending = self._pending = Pending(b"", self._entry)
-        if self._context[3] & 1:  # type: ignore[index]
-            if not pending.payload:
-                body = encode.span(self, self._begun)
-                pending.payload = record.whole(tracer.prefixes[1], body)
-            tracer.recorder.put(pending)
-        elif self._entry is not None:
-            tracer.recorder.give_up(self._entry)
+            if not self._context[3] & 1:  # type: ignore[index]
+                if self._entry is not None:
+                    tracer.recorder.give_up(self._entry)
+                return
+            payload = record.whole(tracer.prefixes[1], encode.span(self, self._begun))
+            pending = self._pending = Pending(payload, self._entry)
+        tracer.recorder.put(pending)
 
     def _is_ended(self) -> bool:
         if self._end_time is None:

@@ -24,6 +24,7 @@ from .light import LightSpan, UnsampledSpan
 
 _FLAGS = tuple(TraceFlags(number) for number in range(4))
 _RANDOM = TraceFlags.RANDOM_TRACE_ID
+_ROOT = _FLAGS[TraceFlags.SAMPLED | _RANDOM]
 _DROP, _SAMPLE = sampling.Decision.DROP, sampling.Decision.RECORD_AND_SAMPLE
 
 
@@ -86,47 +87,61 @@ class LightTracer:
             return trace.NonRecordingSpan(above or INVALID_SPAN_CONTEXT)
         # By their places: each property of a context is a call.
         parent = above if above is not None and above[5] else None
-        if self.is_usual:
-            trace_id, random_trace_id = getrandbits(128) or 1, True
-            span_id, is_sampled, state = getrandbits(64) or 1, True, _NO_STATE
-            if parent is not None:
-                trace_id, random_trace_id, state = parent[0], bool(parent[3] & _RANDOM), parent[4]
-                is_sampled = bool(parent[3] & 1)
-            is_recording = is_sampled
-        else:
-            trace_id, random_trace_id, span_id = self._ids(parent)
-            result = self.stock.sampler.should_sample(
-                context, trace_id, name, kind, attributes, links or ()
-            )
-            is_sampled, state = result.decision is _SAMPLE, result.trace_state or _NO_STATE
+        is_recording: int | bool = True
+        if not self.is_usual:
+            own, result = self._chosen(parent, name, kind, attributes, links, context)
             is_recording = result.decision is not _DROP
             if is_recording:
                 # One that is dropped is still told if its process is killed.
                 attributes, kept = result.attributes, None
-        flags = _FLAGS[is_sampled + random_trace_id * _RANDOM]
         # As SpanContext makes it of valid ids.
-        own = tuple.__new__(SpanContext, (trace_id, span_id, False, flags, state, True))
-        if kept is not None and type(attributes) is dict and len(attributes) <= self.room:
-            span = LightSpan(self, name, own, parent, kind, start_time, attributes)
+        elif parent is None:
+            begun = (getrandbits(128) or 1, getrandbits(64) or 1, False, _ROOT, _NO_STATE, True)
+            own = tuple.__new__(SpanContext, begun)
+        else:
+            trace_id, _, _, flags, state, _ = parent
+            is_recording = flags & 1
+            flags = _FLAGS[flags & 3]
+            begun = (trace_id, getrandbits(64) or 1, False, flags, state, True)
+            own = tuple.__new__(SpanContext, begun)
+        if kept is not None and len(attributes) <= self.room:  # type: ignore[arg-type]
+            span = LightSpan(self, name, own, parent, kind, start_time, attributes)  # type: ignore[arg-type]
             span._kept = kept
         else:
             span = LightSpan(self, name, own, parent, kind, start_time, {})
             if attributes:
                 span.set_attributes(attributes)
-        for link in links or ():
-            span.add_link(link.context, link.attributes)
+        if links:
+            for link in links:
+                span.add_link(link.context, link.attributes)
         if parent is None or parent[2]:
             # It begins in this process.
             span._entry = Entry()
             return span if is_recording else UnsampledSpan(span)
         return span if is_recording else trace.NonRecordingSpan(own)
 
-    def _ids(self, parent: SpanContext | None) -> tuple[int, bool, int]:
-        """The trace's id and whether that is random, and the span's."""
+    def _chosen(
+        self,
+        parent: SpanContext | None,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, Any] | None,
+        links: Sequence[Link] | None,
+        context: Context | None,
+    ) -> tuple[SpanContext, sampling.SamplingResult]:
+        """The context of a span, by the generator and the sampler, and what the sampler said."""
         ids = self.stock.id_generator
         if parent is None:
-            return ids.generate_trace_id(), ids.is_trace_id_random(), ids.generate_span_id()
-        return parent[0], bool(parent[3] & _RANDOM), ids.generate_span_id()
+            trace_id, is_random = ids.generate_trace_id(), ids.is_trace_id_random()
+        else:
+            trace_id, is_random = parent[0], bool(parent[3] & _RANDOM)
+        span_id = ids.generate_span_id()
+        result = self.stock.sampler.should_sample(
+            context, trace_id, name, kind, attributes, links or ()
+        )
+        flags = _FLAGS[(result.decision is _SAMPLE) + is_random * _RANDOM]
+        begun = (trace_id, span_id, False, flags, result.trace_state or _NO_STATE, True)
+        return tuple.__new__(SpanContext, begun), result
 
 
 def _keeps_all(sampler: sampling.Sampler) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -28,7 +28,7 @@ def get_tracer(
 
 
 def describe(span: trace.Span, name: str, attributes: Mapping[str, Any]) -> None:
-    """Name a span that has begun and add to it.
+    """Name a span that has begun and add to it what the kit says of it: plain values.
 
     It is also told so if its process is killed; a light one even if it isn't sampled.
     """
@@ -92,12 +92,24 @@ def start_below(
     return span
 
 
-class _Chosen(NamedTuple):
-    provider: trace.TracerProvider | None
-    # A tuple that is another one once a processor is added.
-    processors: Any
-    tracer: Any
-    light: Any
+class _Chosen:
+    """The tracer for a provider with these processors."""
+
+    __slots__ = ("active", "light", "processors", "provider", "tracer")
+
+    def __init__(self, provider: Any, active: Any, processors: Any, tracer: Any) -> None:
+        self.provider = provider
+        self.active = active
+        # A tuple that is another one once a processor is added.
+        self.processors = processors
+        self.light = _light(tracer, processors)
+        self.tracer = self.light or tracer
+
+
+class _NoProcessors:
+    """Where a provider keeps none, as the API's own."""
+
+    _span_processors = None
 
 
 class Tracer(trace.Tracer):
@@ -105,7 +117,7 @@ class Tracer(trace.Tracer):
 
     def __init__(self, name: str, version: str | None, schema_url: str | None) -> None:
         self._name, self._version, self._schema_url = name, version, schema_url
-        self._chosen = _Chosen(None, None, None, None)
+        self._chosen = _Chosen(None, _NoProcessors, None, None)
 
     def start_span(
         self,
@@ -155,18 +167,24 @@ class Tracer(trace.Tracer):
     def light(self) -> Any:
         """The light tracer, if spans are light at the time and are recorded here."""
         here = get_current()
-        return None if here and is_suppressed(here) else self._now().light
+        if here and is_suppressed(here):
+            return None
+        chosen = self._chosen
+        if (
+            trace._TRACER_PROVIDER is chosen.provider  # noqa: SLF001  without the API's two calls
+            and chosen.active._span_processors is chosen.processors  # noqa: SLF001
+        ):
+            return chosen.light
+        return self._now().light
 
     def _now(self) -> _Chosen:
-        # Once it is set, without the API's two calls.
-        provider: Any = trace._TRACER_PROVIDER or trace.get_tracer_provider()  # noqa: SLF001
-        chosen = self._chosen
-        active = getattr(provider, "_active_span_processor", None)
+        provider: Any = trace.get_tracer_provider()
+        active = getattr(provider, "_active_span_processor", _NoProcessors)
         processors = getattr(active, "_span_processors", None)
+        chosen = self._chosen
         if chosen.provider is not provider or chosen.processors is not processors:
             stock = trace.get_tracer(self._name, self._version, provider, self._schema_url)
-            light = _light(stock, processors)
-            self._chosen = chosen = _Chosen(provider, processors, light or stock, light)
+            self._chosen = chosen = _Chosen(provider, active, processors, stock)
         return chosen
 
 

@@ -141,7 +141,7 @@ def test_a_span_is_the_same_if_its_first_attributes_were_kept(
 @given(SPANS)
 def test_one_that_is_under_way_can_be_read(span: ReadableSpan) -> None:
     span._end_time = None
-    body = encode.begun(span).body
+    body = encode.begun(span)[0]
     ended = Span.FromString(encode.ended(body, 7, Outcome("lost", "Killed", "by a test")))
     assert (ended.name, ended.end_time_unix_nano) == (span.name, 7)
     assert ended.status == ProtoStatus(code=ProtoStatus.STATUS_CODE_ERROR, message="by a test")
@@ -260,7 +260,7 @@ def test_a_task_that_succeeded_before_its_process_was_lost_says_so_in_an_event()
         start_time=1,
     )
     ended = Span.FromString(
-        encode.ended(encode.begun(told).body, 7, Outcome("success", "", "signal 9"))
+        encode.ended(encode.begun(told)[0], 7, Outcome("success", "", "signal 9"))
     )
     (event,) = ended.events
     said = event.attributes[0].value.string_value
