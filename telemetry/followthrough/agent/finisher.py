@@ -93,4 +93,4 @@ def finished(begun: bytes, end: int, outcome: Outcome) -> bytes:
     """The record of a span that its process could not end."""
     prefix, body = record.body(begun)
     reason = tell.REASONS.get(outcome.kind, "") if is_run(begun) else ""
-    return record.whole(prefix, encode.ended(body, end, outcome, reason))
+    return prefix + encode.ended(body, end, outcome, reason)

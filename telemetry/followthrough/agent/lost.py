@@ -8,7 +8,6 @@ from .. import names
 from .. import tell as telling
 from ..outcome import TELLING, Outcome, lost_request
 from ..recorder import record
-from ..recorder.shorten import resource_of
 
 if TYPE_CHECKING:
     from ..recorder.inflight import Cause
@@ -31,7 +30,7 @@ def tell(begun: bytes, end: Outcome, at: int) -> None:
 
     span = Span.FromString(body)
     about = _values(span.attributes)
-    origin = ResourceSpans.FromString(resource_of(begun)).resource
+    origin = ResourceSpans.FromString(record.origin(begun)[0]).resource
     fields = {
         "seconds": max(0.0, (at - span.start_time_unix_nano) / 1e9),
         "service": _values(origin.attributes).get("service.name", ""),

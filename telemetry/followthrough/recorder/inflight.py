@@ -23,7 +23,7 @@ from ..outcome import Kind
 from .places import LEFT, UNDER_WAY
 from .shorten import shortened
 
-MAGIC = b"FTOPEN02"
+MAGIC = b"FTOPEN03"
 PAGE = 4096
 ENTRIES = 32
 MOST = 4096  # entries that a table may grow to

@@ -70,7 +70,7 @@ class LogRecorder:
             event_name=event_name,
         )
         prefix = self._prefixes.of(self._resource(), _scope(logger), record.LOG)
-        _put(self._recorder, record.whole(prefix, message))
+        _put(self._recorder, prefix + message)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -90,7 +90,7 @@ class RecorderLogProcessor(LogRecordProcessor):
         """Record it."""
         resource = log_record.resource or Resource.get_empty()
         prefix = self._prefixes.of(resource, log_record.instrumentation_scope, record.LOG)
-        _put(self._recorder, record.whole(prefix, _message(log_record)))
+        _put(self._recorder, prefix + _message(log_record))
 
     def shutdown(self) -> None:
         """Nothing: what is recorded is the agent's to send."""

@@ -91,7 +91,7 @@ class RecorderProcessor(SpanProcessor):
 
     def _record(self, span: ReadableSpan, kind: bytes, body: bytes) -> bytes:
         prefix = self._prefixes.of(span.resource, span.instrumentation_scope, kind)
-        return record.whole(prefix, body)
+        return prefix + body
 
 
 def _is_sampled(span: ReadableSpan) -> bool:

@@ -8,36 +8,26 @@ from __future__ import annotations
 
 import struct
 
-from . import wire
-
 SPAN = b"T"
 UNSAMPLED = b"U"  # the same for a span that is not to be sent
 LOG = b"L"
-_TAG = b"\x12"  # ScopeSpans.spans, and ScopeLogs.log_records
-# What stands before a message of so many bytes, made once for those of usual size.
-_USUAL = 2048
-_HEADS = tuple(_TAG + wire.varint(size) for size in range(_USUAL))
 _PREFIX = struct.Struct("<cII")  # the kind, and how long resource and scope are
 
 
 def prefix(resource: bytes, scope: bytes, kind: bytes = SPAN) -> bytes:
-    """What stands before the bytes of each span, or log record, of this resource and scope."""
+    """What stands before the message of each span, or log record, of this resource and scope.
+
+    A record is the two, one after the other.
+    """
     return _PREFIX.pack(kind, len(resource), len(scope)) + resource + scope
 
 
-def whole(prefix: bytes, body: bytes) -> bytes:
-    """A record of a Span or LogRecord message."""
-    size = len(body)
-    return prefix + (_HEADS[size] if size < _USUAL else _TAG + wire.varint(size)) + body
-
-
 def body(record: bytes) -> tuple[bytes, bytes]:
-    """The prefix and the Span message of a span's record, sampled or not; else a ValueError."""
-    kind, resource, scope, field = _parts(record)
-    at = 1
-    while field[at] & 0x80:
-        at += 1
-    return prefix(resource, scope, kind), field[at + 1 :]
+    """The prefix and the message of a record; raises ValueError if it is none."""
+    if not _is_whole(record):
+        raise ValueError("no record")
+    at = body_at(record)
+    return record[:at], record[at:]
 
 
 def ids(record: bytes) -> tuple[str, str]:
@@ -72,9 +62,11 @@ def is_log(record: bytes) -> bool:
     return record[:1] == LOG and _is_whole(record)
 
 
-def split(record: bytes) -> tuple[bytes, bytes, bytes]:
-    """The resource, the scope and the message of a record; raises ValueError if it is none."""
-    return _parts(record)[1:]
+def origin(record: bytes) -> tuple[bytes, bytes]:
+    """The resource and the scope of a record."""
+    _, resource_size, scope_size = _PREFIX.unpack_from(record)
+    at = _PREFIX.size + resource_size
+    return record[_PREFIX.size : at], record[at : at + scope_size]
 
 
 def body_at(record: bytes) -> int:
@@ -84,16 +76,4 @@ def body_at(record: bytes) -> int:
 
 
 def _is_whole(record: bytes) -> bool:
-    if len(record) < _PREFIX.size:
-        return False
-    _, resource_size, scope_size = _PREFIX.unpack_from(record)
-    return bool(_PREFIX.size + resource_size + scope_size <= len(record))
-
-
-def _parts(record: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-    if not _is_whole(record):
-        raise ValueError("no record")
-    kind, resource_size, scope_size = _PREFIX.unpack_from(record)
-    scope_at = _PREFIX.size + resource_size
-    body_at = scope_at + scope_size
-    return kind, record[_PREFIX.size : scope_at], record[scope_at:body_at], record[body_at:]
+    return len(record) >= _PREFIX.size and body_at(record) <= len(record)

@@ -25,11 +25,16 @@ def _joined(records: Iterable[bytes]) -> bytes:
         found.setdefault(each[:at], []).append(each[at:])
     origins: dict[bytes, dict[bytes, list[bytes]]] = {}
     for prefix, messages in found.items():
-        resource, scope, _ = record.split(prefix)
+        resource, scope = record.origin(prefix)
         origins.setdefault(resource, {})[scope] = messages
     return b"".join(_of_resource(origin, scopes) for origin, scopes in origins.items())
 
 
 def _of_resource(origin: bytes, scopes: dict[bytes, list[bytes]]) -> bytes:
-    parts = [wire.message(b"\x12", scope + b"".join(found)) for scope, found in scopes.items()]
+    parts = [wire.message(b"\x12", scope + _messages(found)) for scope, found in scopes.items()]
     return wire.message(b"\x0a", origin + b"".join(parts))
+
+
+def _messages(found: list[bytes]) -> bytes:
+    """As ScopeSpans.spans, or ScopeLogs.log_records."""
+    return b"".join([wire.message(b"\x12", each) for each in found])

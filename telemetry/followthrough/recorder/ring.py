@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-MAGIC = b"FTRING02"
+MAGIC = b"FTRING03"
 PAGE = 4096
 # Native byte order and size: written by one store, so that it can't be seen by halves.
 WORD = struct.Struct("@Q")

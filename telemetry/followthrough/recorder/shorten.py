@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
 from .. import names
+from . import record as records
 from . import wire
 
 # Who asked for it, which task or route it is, and whether its end alerts.
@@ -26,7 +26,6 @@ KEPT = frozenset(
     )
 )
 _LONGEST = 512  # bytes of an attribute that is kept
-_PREFIX = struct.Struct("<cII")
 _VARINT, _FIXED64, _LEN, _FIXED32 = 0, 1, 2, 5
 _ATTRIBUTES, _EVENTS, _LINKS = 9, 11, 13  # of a Span
 _KIND, _CONSUMER = 6, b"\x30\x05"
@@ -35,13 +34,9 @@ _RESOURCE = 1  # of a ResourceSpans
 
 def shortened(record: bytes, room: int) -> bytes:
     """The record in at most so many bytes; empty where even that is too little."""
-    kind, resource_size, scope_size = _PREFIX.unpack_from(record)
-    scope_at = _PREFIX.size + resource_size
-    span_at = scope_at + scope_size
-    resource = _resource(resource_of(record))
-    span = b"".join(wire.message(b"\x12", _span(body)) for _, _, body in fields(record[span_at:]))
-    scope = record[scope_at:span_at]
-    short = _PREFIX.pack(kind, len(resource), len(scope)) + resource + scope + span
+    resource, scope = records.origin(record)
+    _, span = records.body(record)
+    short = records.prefix(_resource(resource), scope, record[:1]) + _span(span)
     return short if len(short) <= room else b""
 
 
@@ -49,19 +44,8 @@ def is_run(record: bytes) -> bool:
     """Whether it is the span of a task's run, not of its sending, or of anything else."""
     if names.CELERY_TASK.encode() not in record:
         return False
-    _, resource_size, scope_size = _PREFIX.unpack_from(record)
-    messages = fields(record[_PREFIX.size + resource_size + scope_size :])
-    return any(
-        number == _KIND and whole == _CONSUMER
-        for _, _, span in messages
-        for number, whole, _ in fields(span)
-    )
-
-
-def resource_of(record: bytes) -> bytes:
-    """The fields of a ResourceSpans with which a record begins."""
-    _, size, _ = _PREFIX.unpack_from(record)
-    return record[_PREFIX.size : _PREFIX.size + size]
+    _, span = records.body(record)
+    return any(number == _KIND and whole == _CONSUMER for number, whole, _ in fields(span))
 
 
 def _resource(message: bytes) -> bytes:

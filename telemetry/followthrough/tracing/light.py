@@ -24,7 +24,7 @@ from opentelemetry.trace import (
 )
 
 from .. import guard
-from ..recorder import encode, record
+from ..recorder import encode
 from ..recorder.encode import UNSET, Begun, Kept
 from ..recorder.inflight import Entry
 from ..recorder.writer import Pending
@@ -48,6 +48,7 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
     _dropped = _dropped_events = _dropped_links = 0
     # Whether no limit has dropped a part.
     is_whole = True
+    _is_sampled = True
     _record_exception = _set_status_on_exception = True
     _status = UNSET
     # Where it stands in case its process is killed, and what of it is encoded: that holds as long
@@ -212,8 +213,7 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
             else:
                 self._begun = None
                 begun = encode.begun_again(self, begun)
-            prefix = tracer.prefixes[self._context[3] & 1]  # type: ignore[index]
-            tracer.recorder.begin(record.whole(prefix, begun[0]), entry)
+            tracer.recorder.begin(tracer.prefixes[self._is_sampled] + begun[0], entry)
             self._begun = begun
         except BaseException as error:  # noqa: BLE001  raised on where it is to be
             entry.end()
@@ -264,11 +264,11 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
         """Put it into the ring, once however often it is said."""
         tracer, pending = self._tracer, self._pending
         if pending is None:
-            if not self._context[3] & 1:  # type: ignore[index]
+            if not self._is_sampled:
                 if self._entry is not None:
                     tracer.recorder.give_up(self._entry)
                 return
-            payload = record.whole(tracer.prefixes[1], encode.span(self, self._begun))
+            payload = tracer.prefixes[True] + encode.span(self, self._begun)
             pending = self._pending = Pending(payload, self._entry)
         tracer.recorder.put(pending)
 

@@ -67,7 +67,7 @@ class LightTracer:
             span.note()
         return span
 
-    def start(
+    def start(  # noqa: C901, PLR0912  each call of its own costs as much as all of its branches
         self,
         name: str,
         above: SpanContext | None,
@@ -87,10 +87,11 @@ class LightTracer:
             return trace.NonRecordingSpan(above or INVALID_SPAN_CONTEXT)
         # By their places: each property of a context is a call.
         parent = above if above is not None and above[5] else None
-        is_recording: int | bool = True
+        is_sampled: int | bool = True
+        is_recording = False
         if not self.is_usual:
             own, result = self._chosen(parent, name, kind, attributes, links, context)
-            is_recording = result.decision is not _DROP
+            is_sampled, is_recording = result.decision is _SAMPLE, result.decision is not _DROP
             if is_recording:
                 # One that is dropped is still told if its process is killed.
                 attributes, kept = result.attributes, None
@@ -100,7 +101,7 @@ class LightTracer:
             own = tuple.__new__(SpanContext, begun)
         else:
             trace_id, _, _, flags, state, _ = parent
-            is_recording = flags & 1
+            is_sampled = flags & 1
             flags = _FLAGS[flags & 3]
             begun = (trace_id, getrandbits(64) or 1, False, flags, state, True)
             own = tuple.__new__(SpanContext, begun)
@@ -117,8 +118,12 @@ class LightTracer:
         if parent is None or parent[2]:
             # It begins in this process.
             span._entry = Entry()
-            return span if is_recording else UnsampledSpan(span)
-        return span if is_recording else trace.NonRecordingSpan(own)
+        if is_sampled:
+            return span
+        span._is_sampled = False
+        if is_recording:
+            return span
+        return trace.NonRecordingSpan(own) if span._entry is None else UnsampledSpan(span)
 
     def _chosen(
         self,

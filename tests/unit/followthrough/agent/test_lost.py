@@ -51,7 +51,7 @@ def begun(
 ) -> bytes:
     span = PROVIDER.get_tracer("x").start_span(name, kind=kind, attributes=attributes)
     prefix = record.prefix(encode.resource(PROVIDER.resource), encode.scope(None), what)
-    return record.whole(prefix, encode.span(span))  # type: ignore[arg-type]
+    return prefix + encode.span(span)  # type: ignore[arg-type]
 
 
 def die_with(state_dir: Path, *records: bytes, watcher: Watcher | None = None) -> int:

@@ -73,7 +73,7 @@ def ours(tmp_path: Path, sink: Sink, rings: list[Writer]) -> Shipper:
 def put(writer: Writer, *names: str) -> None:
     for name in names:
         body = b"\x2a" + bytes([len(name)]) + name.encode()
-        writer.put(record.prefix(b"\x0a\x00", b"\x0a\x00") + b"\x12" + bytes([len(body)]) + body)
+        writer.put(record.prefix(b"\x0a\x00", b"\x0a\x00") + body)
 
 
 def account(tmp_path: Path, number: int = 0) -> Account:
@@ -217,7 +217,7 @@ def test_log_records_go_by_themselves(tmp_path: Path, sink: Sink) -> None:
     recorder, lines = Recorder(tmp_path, 1 << 16), LogSink()
     prefix = record.prefix(b"\x0a\x00", b"\x0a\x00", record.LOG)
     body = LogRecord(body=AnyValue(string_value="hello")).SerializeToString()
-    recorder.put(Pending(record.whole(prefix, body)))
+    recorder.put(Pending(prefix + body))
     put_span(recorder, "a")
     sink.answers.append(BUSY)
     Shipper(tmp_path, sink, 0.01).ship()
@@ -230,7 +230,7 @@ def test_log_records_go_by_themselves(tmp_path: Path, sink: Sink) -> None:
 def put_span(recorder: Recorder, name: str) -> None:
     body = Span(name=name).SerializeToString()
     prefix = record.prefix(b"\x0a\x00", b"\x0a\x00")
-    recorder.put(Pending(record.whole(prefix, body)))
+    recorder.put(Pending(prefix + body))
 
 
 def test_a_refusal_is_said_once_until_one_is_taken(

@@ -140,7 +140,7 @@ def test_a_full_disk_is_told(places: tuple[Path, Path], monkeypatch: pytest.Monk
 def test_an_unfinished_span_is_ended_with_its_cause() -> None:
     tracer = TracerProvider().get_tracer("x")
     span = tracer.start_span("process pay", kind=SpanKind.CONSUMER, attributes={"queue": "default"})
-    begun = record.whole(record.prefix(b"\x0a\x00", b"\x0a\x00"), encode.span(span))  # type: ignore[arg-type]
+    begun = record.prefix(b"\x0a\x00", b"\x0a\x00") + encode.span(span)  # type: ignore[arg-type]
     end = span.start_time + 5  # type: ignore[attr-defined]
     prefix, body = record.body(finished(begun, end, lost.outcome(None)))
     assert begun.startswith(prefix)
@@ -159,7 +159,7 @@ def test_a_task_of_a_dead_process_ends_with_what_it_comes_to(kind: str, code: in
     tracer = TracerProvider().get_tracer("x")
     said = {"celery.task_name": "pay"}
     span = tracer.start_span("process pay", kind=SpanKind.CONSUMER, attributes=said)
-    begun = record.whole(record.prefix(b"\x0a\x00", b"\x0a\x00"), encode.span(span))  # type: ignore[arg-type]
+    begun = record.prefix(b"\x0a\x00", b"\x0a\x00") + encode.span(span)  # type: ignore[arg-type]
     outcome = lost.outcome(Cause("Killed", "by a test", kind))
     ended = Span.FromString(record.body(finished(begun, 7, outcome))[1])
     has = {a.key: a.value.string_value for a in ended.attributes}
