@@ -90,10 +90,10 @@ class Held:
         self._slots: dict[Path, Slot] = {}
         self._pid = os.getpid()
         self._lock = Lock()
-        # Grows when a slot was let go: what is kept under its number begins anew.
-        self.changes = 0
         # Told of each slot that is taken, before anything is kept in it.
         self.on_taken: Callable[[Path, int], None] = lambda _directory, _number: None
+        # Told when one was let go: what is kept under its number begins anew.
+        self.on_let_go: Callable[[], None] = lambda: None
 
     def number(self, directory: Path) -> int:
         """The slot of this process in the directory, taken when first asked for; raises OSError."""
@@ -123,7 +123,7 @@ class Held:
         with self._lock():
             if not self.is_in_place(directory):
                 self._slots.pop(directory).close()
-                self.changes += 1
+                self.on_let_go()
 
     def release(self) -> None:
         """Give all back; what was open in their files must be closed before."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import typing
-from bisect import bisect_left
 from typing import TYPE_CHECKING, Literal
 
-from . import catalogue, labels, store
+from . import catalogue, labels
+from .ends import Requests, Tasks
 from .store import use
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from ..outcome import Outcome, RequestOutcome
     from .store import Number
-    from .values import Numbers
 
 __all__ = [
     "announce",
@@ -27,6 +26,8 @@ __all__ = [
     "count_restored",
     "observe_request",
     "observe_task",
+    "requests",
+    "tasks",
     "use",
 ]
 
@@ -37,33 +38,36 @@ DropReason = Literal["full", "unwritable"]
 
 def observe_request(method: str, route: str, outcome: RequestOutcome, seconds: float) -> None:
     """Count one HTTP request; `route` is the template, empty where none matched."""
-    total, bounds, buckets = _request(method, route, outcome.status, outcome.error_type)
-    bucket = buckets[bisect_left(bounds, seconds)]
-    store.current.add(((total, seconds), (bucket, 1.0)))
+    requests(method, route, outcome.status, outcome.error_type).add(seconds)
 
 
 def count_published(task: str, queue: str) -> None:
     """Count one task handed to the broker."""
-    store.current.add(((_published(task, queue), 1.0),))
+    _published(task, queue).inc(1.0)
 
 
 def observe_task(task: str, outcome: Outcome, seconds: float | None) -> None:
     """Count the end of one attempt; `seconds` is None where the run time isn't known."""
-    ended = (_results(task, outcome.kind, outcome.error_type), 1.0)
     if seconds is None:
-        store.current.add((ended,))
-        return
-    total, bounds, buckets = _duration(task, outcome.kind)
-    bucket = buckets[bisect_left(bounds, seconds)]
-    store.current.add((ended, (total, seconds), (bucket, 1.0)))
+        _results(task, outcome.kind, outcome.error_type).inc(1.0)
+    else:
+        tasks(task, outcome.kind, outcome.error_type).add(seconds)
 
 
 # To look a series up by its labels costs as much as to add to it.
 @functools.lru_cache(MOST_SERIES)
-def _request(method: str, route: str, status: int, error_type: str) -> Numbers:
+def requests(method: str, route: str, status: int, error_type: str) -> Requests:
+    """The series of requests that end like this."""
     kind = labels.error_type(route, error_type)
     found = catalogue.request_duration.labels(labels.method(method), route, str(status or ""), kind)
-    return found.numbers
+    return Requests(found.numbers)
+
+
+@functools.lru_cache(MOST_SERIES)
+def tasks(task: str, kind: str, error_type: str) -> Tasks:
+    """The series of attempts of a task that end like this."""
+    found = catalogue.task_duration.labels(labels.task(task), kind)
+    return Tasks(found.numbers, _results(task, kind, error_type))
 
 
 @functools.lru_cache(MOST_SERIES)
@@ -75,11 +79,6 @@ def _published(task: str, queue: str) -> Number:
 def _results(task: str, kind: str, error_type: str) -> Number:
     name = labels.task(task)
     return catalogue.task_results.labels(name, kind, labels.error_type(name, error_type)).number
-
-
-@functools.lru_cache(MOST_SERIES)
-def _duration(task: str, kind: str) -> Numbers:
-    return catalogue.task_duration.labels(labels.task(task), kind).numbers
 
 
 def announce(tasks: Iterable[str]) -> None:

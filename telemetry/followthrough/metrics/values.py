@@ -15,7 +15,7 @@ from prometheus_client.utils import floatToGoString
 
 from .store import Number, current
 
-Numbers = tuple[Number, Sequence[float], Sequence[Number]]
+Numbers = tuple[Number, tuple[float, ...], tuple[Number, ...]]
 
 
 class Value(Number):
@@ -34,9 +34,6 @@ class Value(Number):
     ) -> None:
         super().__init__(kind, mmap_key(metric, name, list(labels), list(values), help_text))
         self.inc(0.0)
-
-    def inc(self, amount: float) -> None:
-        current.add(((self, amount),))
 
     def get(self) -> float:
         return current.get(self)
@@ -68,7 +65,7 @@ class Histogram(prometheus_client.Histogram):
     @property
     def numbers(self) -> Numbers:
         """What `observe` adds to: the sum, and of the buckets the first whose bound is as high."""
-        return self._sum, self._upper_bounds, self._buckets
+        return self._sum, tuple(self._upper_bounds), tuple(self._buckets)
 
     def _metric_init(self) -> None:
         self._created = time.time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -25,10 +26,13 @@ FORKS = """
 import os, sys
 from pathlib import Path
 from followthrough import metrics
+from followthrough.outcome import SUCCESS, decide_request
 metrics.use(Path(sys.argv[1]))
 def count(times, own):
     for _ in range(times):
         metrics.count_published("all", "q")
+        metrics.observe_task("all", SUCCESS, 0.25)
+        metrics.observe_request("GET", "/all", decide_request(200), 0.25)
     metrics.count_published(own, "q")
 count(5, "parent")
 for child in range(3):
@@ -91,6 +95,13 @@ def test_forks_lose_and_double_nothing(tmp_path: Path) -> None:
     run(FORKS, str(tmp_path))
     text = expose(tmp_path).decode()
     assert 'celery_tasks_published_total{queue="q",task="all"} 39.0' in text
+    assert 'celery_task_results_total{error_type="",outcome="success",task="all"} 39.0' in text
+    for name in ("celery_task", "http_server_request"):
+        sample = rf"^{name}_duration_seconds_(count|sum){{.*}} ([\d.]+)$"
+        found = re.findall(sample, text, re.MULTILINE)
+        assert sorted(found) == [("count", "39.0"), ("sum", str(39 / 4))]
+    files = list((tmp_path / "metrics").glob("histogram_*.db"))
+    assert len(files) > 1, "a child has counted in its parent's files"
     for own in ("parent", "child 0", "child 1", "child 2", "grandchild", "parent, later"):
         assert f'celery_tasks_published_total{{queue="q",task="{own}"}} 1.0' in text
 
@@ -122,6 +133,7 @@ def test_threads_lose_nothing(told: Captured) -> None:
     def count() -> None:
         for _ in range(500):
             metrics.count_published("t", "q")
+            metrics.observe_task("t", Outcome("success"), 0.5)
 
     threads = [threading.Thread(target=count) for _ in range(4)]
     for thread in threads:
@@ -129,6 +141,8 @@ def test_threads_lose_nothing(told: Captured) -> None:
     for thread in threads:
         thread.join()
     assert told.metric("celery_tasks_published_total") == 2000
+    assert told.metric("celery_task_results_total", outcome="success", task="t") == 2000
+    assert told.metric("celery_task_duration_seconds_sum") == 1000
 
 
 def test_many_series_grow_the_file(told: Captured) -> None:
@@ -144,22 +158,43 @@ def test_many_series_grow_the_file(told: Captured) -> None:
 
 def test_what_was_counted_elsewhere_before_is_counted_anew(tmp_path: Path) -> None:
     """Where a number is in one file says nothing of another."""
+
+    def count(task: str) -> None:
+        metrics.count_published(task, "q")
+        metrics.observe_task(task, Outcome("success"), 7.0)
+        metrics.observe_request("GET", f"/{task}", decide_request(200), 7.0)
+
     for name, task in (("a", "t"), ("b", "first"), ("b", "t"), ("a", "t")):
         metrics.use(tmp_path / name)
-        metrics.count_published(task, "q")
+        count(task)
     metrics.use(None)
-    metrics.count_published("t", "q")
-    assert 'task="t"} 2.0' in expose(tmp_path / "a").decode()
+    count("t")
+    text = expose(tmp_path / "a").decode()
+    assert 'published_total{queue="q",task="t"} 2.0' in text
+    assert 'outcome="success",task="t"} 2.0' in text
+    assert text.count("} 14.0") == 2
+    text = expose(tmp_path / "b").decode()
     for task in ("t", "first"):
-        assert f'task="{task}"}} 1.0' in expose(tmp_path / "b").decode()
+        assert f'published_total{{queue="q",task="{task}"}} 1.0' in text
+        assert f'outcome="success",task="{task}"}} 1.0' in text
+    assert text.count("} 7.0") == 4
 
 
 def test_after_its_slot_was_let_go_a_process_counts_in_new_files(told: Captured) -> None:
-    metrics.count_published("t", "q")
+
+    def count() -> None:
+        metrics.count_published("t", "q")
+        metrics.observe_task("t", Outcome("success"), 2.0)
+        metrics.observe_request("GET", "/t", decide_request(200), 2.0)
+
+    count()
     shutil.rmtree(told.settings.state_dir)
     slots.held.let_go(told.settings.state_dir / "slots")
-    metrics.count_published("t", "q")
+    count()
     assert told.metric("celery_tasks_published_total") == 1
+    assert told.metric("celery_task_results_total") == 1
+    assert told.metric("celery_task_duration_seconds_sum") == 2
+    assert told.metric("http_server_request_duration_seconds_count") == 1
 
 
 def test_a_full_disk_turns_counting_off_and_the_host_goes_on(
