@@ -49,6 +49,27 @@ for _ in range(3):
 count(2, "parent, later")
 """
 
+FIRST_OF_A_CHILD = """
+import os, sys
+from pathlib import Path
+from followthrough import metrics
+from followthrough.outcome import SUCCESS, decide_request
+metrics.use(Path(sys.argv[1]))
+counts = (
+    lambda: metrics.count_published("t", "q"),
+    lambda: metrics.observe_task("t", SUCCESS, 0.25),
+    lambda: metrics.observe_request("GET", "/", decide_request(200), 0.25),
+)
+for _ in range(2):
+    for count in counts:
+        count()
+for count in counts:
+    if os.fork() == 0:
+        count()
+        os._exit(0)
+    os.wait()
+"""
+
 
 def run(code: str, *args: str) -> str:
     done = subprocess.run(
@@ -100,10 +121,17 @@ def test_forks_lose_and_double_nothing(tmp_path: Path) -> None:
         sample = rf"^{name}_duration_seconds_(count|sum){{.*}} ([\d.]+)$"
         found = re.findall(sample, text, re.MULTILINE)
         assert sorted(found) == [("count", "39.0"), ("sum", str(39 / 4))]
-    files = list((tmp_path / "metrics").glob("histogram_*.db"))
-    assert len(files) > 1, "a child has counted in its parent's files"
     for own in ("parent", "child 0", "child 1", "child 2", "grandchild", "parent, later"):
         assert f'celery_tasks_published_total{{queue="q",task="{own}"}} 1.0' in text
+
+
+def test_a_child_counts_in_files_of_its_own_from_its_first_on(tmp_path: Path) -> None:
+    run(FIRST_OF_A_CHILD, str(tmp_path))
+    for slot, number in ((0, 2), (1, 1)):
+        counters = file.read(tmp_path / "metrics" / f"counter_{slot}.db")
+        assert {value for _, value in counters} == {number}
+        histograms = file.read(tmp_path / "metrics" / f"histogram_{slot}.db")
+        assert sum(value for key, value in histograms if "_bucket" in key) == 2 * number
 
 
 def test_slots_of_the_dead_are_used_again_and_keep_their_counts(tmp_path: Path) -> None:
