@@ -121,10 +121,14 @@ class Outcome:
     level: str = field(init=False, repr=False, compare=False)
     is_error: bool = field(init=False, repr=False, compare=False)
     alertable: bool = field(init=False, repr=False, compare=False)
+    # It is a success, as nearly all are, with nothing besides.
+    is_usual: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         telling = TELLING[self.kind]
+        beside = self.error_type or self.message or self.expected
         vars(self).update(
+            is_usual=self.kind == "success" and not beside,
             event=telling.event,
             level="info" if self.expected else telling.level,
             is_error=telling.is_error and not self.expected,
@@ -239,10 +243,13 @@ class RequestOutcome:
     # By REQUEST_TELLING.
     level: str = field(init=False, repr=False, compare=False)
     is_error: bool = field(init=False, repr=False, compare=False)
+    # It is all in its status, as with nearly all.
+    is_usual: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         telling = REQUEST_TELLING[self.kind]
-        vars(self).update(level=telling.level, is_error=telling.is_error)
+        is_usual = self.kind == _kind_of(self.status) and not (self.error_type or self.message)
+        vars(self).update(level=telling.level, is_error=telling.is_error, is_usual=is_usual)
 
 
 def decide_request(
@@ -270,7 +277,11 @@ def decide_request(
 # Made once for each status, as this is how nearly all requests end.
 @functools.lru_cache
 def _answered(status: int) -> RequestOutcome:
-    return RequestOutcome("refused" if status >= CLIENT_ERROR else "success", status)
+    return RequestOutcome(_kind_of(status), status)
+
+
+def _kind_of(status: int) -> RequestKind:
+    return "refused" if status >= CLIENT_ERROR else "success"
 
 
 def lost_request(error_type: str, message: str) -> RequestOutcome:

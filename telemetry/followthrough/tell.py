@@ -6,15 +6,23 @@ It knows no Celery, so that the agent tells what dead processes can't in the sam
 from __future__ import annotations
 
 import logging
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from . import logs, metrics, names
 from .alerts import keep
-from .logs.usual import Usual
+from .logs import context, output
+from .logs.chain import MICROSECONDS, NANOSECONDS
+from .logs.chain import seconds as seconds_of
+from .logs.context import FIELDS, bound
+from .logs.usual import Usual, config, quoted, root
+from .tracing.current import get_current
 
 if TYPE_CHECKING:
+    from .metrics.ends import Requests, Tasks
     from .outcome import Kind, Outcome, RequestOutcome
 
 # Where a span says why, if its status does not call that an error.
@@ -24,8 +32,34 @@ REASONS: dict[Kind, str] = {
 }
 
 _TASKS, _REQUESTS = "followthrough.celery", "followthrough.flask"
-_TASK = Usual(_TASKS, (names.TASK, names.OUTCOME), names.TASK_ID)
-_REQUEST = Usual(_REQUESTS, ("method", "route", "status", names.OUTCOME), names.REQUEST_ID)
+
+
+@dataclass(slots=True)
+class _Request:
+    """What requests of a method and a route with a status have in common."""
+
+    text: str
+    series: Requests
+
+
+@dataclass(slots=True)
+class _Task:
+    """What attempts of a task that were taken from a queue have in common, if they succeed."""
+
+    text: str
+    # With the time it waited.
+    waited: str
+    series: Tasks
+    # The very object, as True and 1.0 are found under 1 too.
+    attempt: object
+
+
+_usual_task: Usual[_Task] = Usual(_TASKS)
+_usual_request: Usual[_Request] = Usual(_REQUESTS)
+_REQUEST_ID = names.REQUEST_ID
+# What a task's context carries; of the last two there are few values.
+_CARRIED = [names.TASK_ID, names.TASK, names.ATTEMPT, names.QUEUE]
+_IDS = '"trace_id": "%s", "span_id": "%s"'
 
 logger = structlog.get_logger(_TASKS)
 
@@ -55,42 +89,69 @@ def task(
     `service` is whose task it was, if not this program's; `trace_id` and `span_id` are its span's,
     in hex; `fields` go into the line.
     """
-    # As `round` to microseconds does it, in a third of the time.
-    duration = None if seconds is None else int(seconds * 1e6 + 0.5) / 1e6
+    carried, standard = get_current().get(FIELDS), _usual_task.standard
+    # All in one go for nearly all tasks: each step costs as much as what it does.
     if (
-        duration is None
-        or fields
-        or service
-        or outcome.error_type
-        or outcome.message
-        or not _TASK.write(
-            outcome.level,
-            outcome.event,
-            (name, outcome.kind),
-            duration,
-            task_id,
-            trace_id,
-            span_id,
-            wait,
+        outcome.is_usual
+        and seconds is not None
+        and trace_id
+        and span_id
+        and type(task_id) is str
+        and not (fields or service or label)
+        # It is finite.
+        and (wait is None or not wait - wait)
+        and carried is not None
+        and [*carried] == _CARRIED
+        and (
+            (
+                config.default_processors,
+                root.handlers,
+                standard._cache,  # noqa: SLF001
+                standard.disabled,
+                context.of_structlog,
+                bound(),
+            )
+            == _usual_task.seen
+            or _usual_task.look()
         )
     ):
-        about = _ids(trace_id, span_id) | fields | _error(outcome)
-        if outcome.kind == "failure" and exception is not None:
-            about["exc_info"] = exception
-        if service:
-            about["service"] = service
-        if wait is not None:
-            about["wait"] = wait
-        logs.line(
-            _TASKS,
-            outcome.level,
-            outcome.event,
-            task=name,
-            outcome=outcome.kind,
-            duration=duration,
-            task_id=task_id,
-            **about,
-        )
+        *_, attempt, queue = carried.values()
+        try:
+            kept = _usual_task.kept[name, attempt, queue]
+        except (KeyError, TypeError):
+            kept = _keep_task(outcome, name, attempt, queue)
+        if kept.attempt is attempt:
+            if kept.text:
+                at = time.time_ns()
+                told = (
+                    seconds_of[at // NANOSECONDS],
+                    at // 1000 % MICROSECONDS,
+                    int(seconds * 1e6 + 0.5) / 1e6,
+                    quoted(task_id),
+                    trace_id,
+                    span_id,
+                )
+                line = kept.text % told if wait is None else kept.waited % (*told, wait)
+                output.write(line.encode())
+            kept.series.add(seconds)
+            return
+    about = _ids(trace_id, span_id) | fields | _error(outcome)
+    if outcome.kind == "failure" and exception is not None:
+        about["exc_info"] = exception
+    if service:
+        about["service"] = service
+    if wait is not None:
+        about["wait"] = wait
+    logs.line(
+        _TASKS,
+        outcome.level,
+        outcome.event,
+        task=name,
+        outcome=outcome.kind,
+        duration=None if seconds is None else _rounded(seconds),
+        task_id=task_id,
+        **about,
+    )
     metrics.observe_task(label or name, outcome, seconds)
     if critical and outcome.alertable:
         keep.alert(
@@ -119,36 +180,93 @@ def request(
     `route` is empty where none matched; `trace_id` and `span_id` are its span's, in hex; `fields`
     go into the line.
     """
-    duration, status = int(seconds * 1e6 + 0.5) / 1e6, outcome.status or None
+    carried, standard = get_current().get(FIELDS), _usual_request.standard
+    # As for a task.
     if (
-        fields
-        or outcome.error_type
-        or outcome.message
-        or not _REQUEST.write(
-            outcome.level,
-            names.REQUEST_FINISHED,
-            (method, route, status, outcome.kind),
-            duration,
-            request_id,
-            trace_id,
-            span_id,
+        outcome.is_usual
+        and trace_id
+        and span_id
+        and not fields
+        and (carried is None or carried == {_REQUEST_ID: request_id})
+        and (
+            (
+                config.default_processors,
+                root.handlers,
+                standard._cache,  # noqa: SLF001
+                standard.disabled,
+                context.of_structlog,
+                bound(),
+            )
+            == _usual_request.seen
+            or _usual_request.look()
         )
     ):
-        logs.line(
-            _REQUESTS,
-            outcome.level,
-            names.REQUEST_FINISHED,
-            method=method,
-            route=route,
-            status=status,
-            outcome=outcome.kind,
-            duration=duration,
-            request_id=request_id,
-            **_ids(trace_id, span_id),
-            **fields,
-            **_error(outcome),
-        )
+        try:
+            kept = _usual_request.kept[method, route, outcome.status]
+        except KeyError:
+            kept = _keep_request(outcome, method, route)
+        if kept.text:
+            at = time.time_ns()
+            line = kept.text % (
+                seconds_of[at // NANOSECONDS],
+                at // 1000 % MICROSECONDS,
+                int(seconds * 1e6 + 0.5) / 1e6,
+                quoted(request_id),
+                trace_id,
+                span_id,
+            )
+            output.write(line.encode())
+        kept.series.add(seconds)
+        return
+    logs.line(
+        _REQUESTS,
+        outcome.level,
+        names.REQUEST_FINISHED,
+        method=method,
+        route=route,
+        status=outcome.status or None,
+        outcome=outcome.kind,
+        duration=_rounded(seconds),
+        request_id=request_id,
+        **_ids(trace_id, span_id),
+        **fields,
+        **_error(outcome),
+    )
     metrics.observe_request(method, route, outcome, seconds)
+
+
+def _rounded(seconds: float) -> float:
+    # As `round` to microseconds does it, in a third of the time.
+    return int(seconds * 1e6 + 0.5) / 1e6
+
+
+def _keep_request(outcome: RequestOutcome, method: str, route: str) -> _Request:
+    kept, status = _usual_request.kept, outcome.status
+    first = {
+        "method": method,
+        "route": route,
+        "status": status or None,
+        names.OUTCOME: outcome.kind,
+    }
+    places = f'"duration": %r, "{names.REQUEST_ID}": %s, {_IDS}'
+    text = _usual_request.text(outcome.level, names.REQUEST_FINISHED, first, places)
+    made = _Request(text, metrics.requests(method, route, status, outcome.error_type))
+    return _usual_request.keep(kept, (method, route, status), made)
+
+
+def _keep_task(outcome: Outcome, name: str, attempt: object, queue: object) -> _Task:
+    kept, series = _usual_task.kept, metrics.tasks(name, outcome.kind, outcome.error_type)
+    if type(attempt) is not int or type(queue) is not str:
+        return _Task("", "", series, _Task)
+    first = {names.TASK: name, names.OUTCOME: outcome.kind}
+    last = {names.ATTEMPT: attempt, names.QUEUE: queue}
+    places = f'"duration": %r, "{names.TASK_ID}": %s, {_IDS}'
+    text, waited = (
+        _usual_task.text(outcome.level, outcome.event, first, each, last)
+        for each in (places, f'{places}, "wait": %r')
+    )
+    made = _Task(text, waited, series, attempt)
+    return _usual_task.keep(kept, (name, attempt, queue), made)
 
 
 def _ids(trace_id: str, span_id: str) -> dict[str, Any]:

@@ -7,12 +7,12 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import structlog
 
 from .. import guard, redact
-from . import console, exceptions, output, records
+from . import changes, console, exceptions, output, records
 from .context import Event, add_context
 
 LEVELS = {
@@ -22,7 +22,8 @@ LEVELS = {
     "error": logging.ERROR,
     "critical": logging.CRITICAL,
 }
-MICROSECONDS = 1_000_000  # of a second
+# Of a second.
+MICROSECONDS, NANOSECONDS = 1_000_000, 1_000_000_000
 _HEAD = ("timestamp", "level", "event", "logger", "service")
 _encoder = json.JSONEncoder(default=redact.shown, allow_nan=False)
 
@@ -33,17 +34,13 @@ class Current:
     service = ""
     # The console's renderer; None for JSON.
     people: Any = None
-    # The last second that was written, and its text.
-    clock = (-1, "")
-    # Parts of lines as `text` makes them, for `usual`.
-    texts: ClassVar[dict[object, str]] = {}
 
 
 def use(service: str, *, json: bool) -> None:
     """Name the service on each line, and choose its form."""
     Current.service = service
     Current.people = None if json else console.renderer()
-    Current.texts = {}
+    changes.tell()
 
 
 def is_json() -> bool:
@@ -137,17 +134,21 @@ def _made(fields: dict[str, Any], event: Event) -> tuple[bytes, dict[str, Any]]:
 
 
 def _now() -> str:
-    at = time.time_ns() // 1000
-    return f"{second(at // MICROSECONDS)}.{at % MICROSECONDS:06d}Z"
+    at = time.time_ns()
+    return f"{seconds[at // NANOSECONDS]}.{at // 1000 % MICROSECONDS:06d}Z"
 
 
-def second(number: int) -> str:
-    """The text of a second since 1970; the last one is kept."""
-    known, text = Current.clock
-    if number != known:
+class _Seconds(dict[int, str]):
+    """The texts of seconds since 1970; the last one is kept."""
+
+    def __missing__(self, number: int) -> str:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(number))
-        Current.clock = (number, text)
-    return text
+        self.clear()
+        self[number] = text
+        return text
+
+
+seconds = _Seconds()
 
 
 def _once_made() -> Callable[[Any], str]:

@@ -20,18 +20,19 @@ Event = MutableMapping[str, Any]
 Bound = Token[Mapping[str, Any]]
 
 _bound: ContextVar[Mapping[str, Any]] = ContextVar("followthrough_bound", default={})  # noqa: B039
-
-
-_FIELDS = create_key("followthrough.fields")
+# What is bound here.
+bound = _bound.get
+# Where a context has the fields that its lines carry.
+FIELDS = create_key("followthrough.fields")
 _NO_VALUES: Mapping[str, Any] = {}
 # Structlog's own variables, none while nobody has bound any; to ask it copies the whole context.
-_of_structlog: Any = getattr(structlog.contextvars, "_CONTEXT_VARS", None)
+of_structlog: Any = getattr(structlog.contextvars, "_CONTEXT_VARS", None)
 
 
 def carrying(context: Context, **fields: Any) -> Context:
     """A context of OpenTelemetry whose lines carry these fields too, wherever it is attached."""
-    carried: Any = context.get(_FIELDS)
-    return set_value(_FIELDS, {**carried, **fields} if carried else fields, context)
+    carried: Any = context.get(FIELDS)
+    return set_value(FIELDS, {**carried, **fields} if carried else fields, context)
 
 
 def around(
@@ -41,14 +42,14 @@ def around(
 
     All in one go: each step of its own would copy the context.
     """
-    carried: Any = context.get(_FIELDS)
+    carried: Any = context.get(FIELDS)
     fields = {**carried, **fields} if carried else fields
-    return Context({**context, **values, _SPAN_KEY: span, _FIELDS: fields})
+    return Context({**context, **values, _SPAN_KEY: span, FIELDS: fields})
 
 
 def bind(**fields: Any) -> Bound:
     """Add fields to each line of this context (thread, greenlet, coroutine) until `unbind`."""
-    return _bound.set({**_bound.get(), **fields})
+    return _bound.set({**bound(), **fields})
 
 
 def unbind(bound: Bound) -> None:
@@ -62,11 +63,11 @@ def add_context(_logger: Any, _method: str, event: Event) -> Event:
 
     A structlog processor, for a host's own configuration too.
     """
-    carried: Any = get_current().get(_FIELDS)
-    for fields in (_bound.get(), carried or {}):
+    carried: Any = get_current().get(FIELDS)
+    for fields in (bound(), carried or {}):
         for key, value in fields.items():
             event.setdefault(key, value)
-    if _of_structlog is None or _of_structlog:
+    if of_structlog is None or of_structlog:
         event = structlog.contextvars.merge_contextvars(_logger, _method, event)
     # Never one span's trace with another's id.
     if "trace_id" not in event:
@@ -74,14 +75,11 @@ def add_context(_logger: Any, _method: str, event: Event) -> Event:
     return event
 
 
-def only_carried() -> Mapping[str, Any] | None:
-    """What `carrying` adds to a line; None where something is bound besides, or may be."""
-    if _bound.get() or _of_structlog is None:
-        return None
-    if _of_structlog and structlog.contextvars.get_contextvars():
-        return None
-    carried: Mapping[str, Any] | None = get_current().get(_FIELDS)
-    return _NO_VALUES if carried is None else carried
+def is_bound() -> bool:
+    """Whether a line carries more than what `carrying` adds to it, or may."""
+    if bound() or of_structlog is None:
+        return True
+    return bool(of_structlog and structlog.contextvars.get_contextvars())
 
 
 def redacted(_logger: Any, _method: str, event: Event) -> Event:

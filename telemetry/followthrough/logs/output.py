@@ -40,6 +40,10 @@ class _Open:
     is_stuck: bool = False
     is_torn: bool = False
 
+    def __post_init__(self) -> None:
+        # Whether a line may be written in one step.
+        self.is_ready = self.fd >= 0 and not self.asks
+
 
 class _To:
     """Where lines go now."""
@@ -83,15 +87,17 @@ def write(line: bytes) -> None:
             return
         # Nearly always all is as it was at the last line, and one step writes this one.
         if (
-            to.target is (_To.file or _To.kept or sys.stdout)
-            and to.fd >= 0
-            and not (to.asks or to.is_stuck or to.is_torn)
+            to.is_ready
+            and to.target is (_To.file or _To.kept or sys.stdout)
             and time.monotonic() < _To.next_look
         ):
             sent: list[int] = []
             try:
-                sent.extend(map(os.write, (to.fd,), (line,)))
-                is_whole = sent[0] == len(line) or _send(to, line, sent)
+                # In one step, so no signal's handler runs before it is noted how much is written.
+                sent += map(os.write, (to.fd,), (line,))
+                if sent[0] == len(line):
+                    return
+                is_whole = _send(to, line, sent)
             except BlockingIOError:
                 # The pipe is full, so nothing is sent yet.
                 is_whole = _put(to, line)
@@ -205,6 +211,7 @@ def _send(to: _Open, line: bytes, sent: list[int]) -> bool:
                 break
     to.is_stuck = done < len(line)
     to.is_torn = to.is_stuck and (to.is_torn or done > 0)
+    to.is_ready = not (to.asks or to.is_stuck)
     return not to.is_stuck
 
 

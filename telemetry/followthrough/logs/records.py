@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import names
+from . import changes
 
 if TYPE_CHECKING:
     from ..recorder.logs import LogRecorder
@@ -23,6 +24,7 @@ class Current:
 def use(recorder: LogRecorder | None) -> None:
     """Record lines from now on; None ends that."""
     Current.recorder = recorder
+    changes.tell()
 
 
 def record(name: str, level: str, fields: Mapping[str, Any]) -> None:

@@ -8,102 +8,92 @@ kept as `chain.text` makes it; `test_usual.py` holds the whole equal to the chai
 from __future__ import annotations
 
 import json
-import math
-import time
-from typing import Any
+import logging
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
 
 import structlog
 
-from .. import names
-from . import chain, output, records
-from .context import only_carried
+from . import chain, changes, context, records
 
-MOST = 1024  # texts kept
-_OWN = frozenset({names.DURATION, names.TRACE_ID, names.SPAN_ID})
-# What a task's context carries beside what its line has anyway; of both there are few values.
-_CARRIED = frozenset({names.ATTEMPT, names.QUEUE})
-_TIME = len('{"timestamp": "')
-# What `structlog.get_config` copies out of.
-_structlog: Any = getattr(structlog._config, "_CONFIG", None)  # noqa: SLF001
-_quoted = json.encoder.encode_basestring_ascii
+Kept = TypeVar("Kept")
+
+MOST = 1024  # kept of a logger
+_TIME = '{"timestamp": "'
+quoted = json.encoder.encode_basestring_ascii
 
 
-class Usual:
-    """Lines of a logger with these first fields, a duration, what it was, its ids, and its wait."""
+class _Unknown:
+    default_processors: Any = None
 
-    def __init__(self, logger: str, first: tuple[str, ...], subject: str) -> None:
-        self._logger = chain.named(logger)
-        self._first, self._subject = first, subject
-        self._own = _OWN.union(first, (subject,))
 
-    def write(
+# What `structlog.get_config` copies out of, and the root logger, which both may be the host's.
+config: Any = getattr(structlog._config, "_CONFIG", _Unknown)  # noqa: SLF001
+root = logging.getLogger()
+
+
+class Usual(Generic[Kept]):
+    """The usual lines of a logger, and what is `kept` for those that are alike.
+
+    Its own may be used while what the host can change at any time is as it was `seen`: structlog's
+    processors, the root logger's handlers, the logger's levels and whether it is disabled,
+    structlog's variables, and what is bound. To ask for all that with one comparison is what makes
+    it cheap. Where it isn't, `look` looks closer.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.standard: Any = logging.getLogger(name)
+        self.seen: tuple[Any, ...] | None = None
+        self.kept: dict[tuple[Any, ...], Kept] = {}
+        self._standing: object = None
+        changes.on_change.append(self.forget)
+
+    def forget(self) -> None:
+        """Begin anew; in this order, as other threads use both."""
+        self.kept = {}
+        self.seen = None
+
+    def look(self) -> bool:
+        """Whether a line may have its usual form now; if so, what was seen is noted."""
+        if (
+            config.default_processors != [chain.render]
+            or len(root.handlers) > 1
+            or records.Current.recorder is not None
+            or chain.Current.people is not None
+            or context.is_bound()
+        ):
+            return False
+        # Each level is asked for, so that it is in the logger's cache, which is what is compared.
+        levels = {each: self.standard.isEnabledFor(each) for each in chain.LEVELS.values()}
+        handlers, cache = list(root.handlers), dict(self.standard._cache)  # noqa: SLF001
+        if self.standard.disabled or not levels.items() <= cache.items():
+            return False
+        if (handlers, cache) != self._standing:
+            self.forget()
+            self._standing = (handlers, cache)
+        self.seen = ([chain.render], handlers, cache, False, {}, {})
+        return True
+
+    def text(
         self,
         level: str,
         event: str,
-        first: tuple[str | int | None, ...],
-        duration: float,
-        subject: str,
-        trace_id: str,
-        span_id: str,
-        wait: float | None = None,
-    ) -> bool:
-        """Write the line, if its level is wanted; False where the chain is to make it.
+        first: Mapping[str, Any],
+        places: str,
+        last: Mapping[str, Any] | None = None,
+    ) -> str:
+        """A line's text, with places for its time and for what the caller has; "" if not wanted."""
+        if not self.standard.isEnabledFor(chain.LEVELS[level]):
+            return ""
+        head = chain.text({**chain.head("", self._name, level, event), **first})[len(_TIME) : -1]
+        rest = f", {chain.text(last)[1:-1]}" if last else ""
+        begin, end = head.replace("%", "%%"), rest.replace("%", "%%")
+        return f"{_TIME}%s.%06dZ{begin}, {places}{end}}}\n"
 
-        That is, where something else is to be in it, or it goes to somebody else too. Durations
-        are in seconds, the ids of the span in hex.
-        """
-        standard = self._logger.standard
-        carried = only_carried()
-        if (
-            carried is None
-            or chain.Current.people is not None
-            or records.Current.recorder is not None
-            or len(standard.root.handlers) > 1
-            or _structlog is None
-            or not (processors := _structlog.default_processors)
-            or processors[0] is not chain.render
-            or not (trace_id and span_id and type(subject) is str)
-            or not (wait is None or 0 <= wait < math.inf)
-        ):
-            return False
-        more: tuple[tuple[str, Any], ...] = ()
-        for key, value in carried.items():
-            if key not in self._own:
-                if key not in _CARRIED or type(value) not in (str, int):
-                    return False
-                more += ((key, value),)
-        if standard.isEnabledFor(chain.LEVELS[level]):
-            texts = chain.Current.texts
-            begin = texts.get((level, event, first)) or self._begin(level, event, first)
-            rest = "" if wait is None else f', "wait": {wait!r}'
-            if more:
-                rest += texts.get(more) or _rest(more)
-            at = time.time_ns() // 1000
-            number, second = chain.Current.clock
-            if number != at // chain.MICROSECONDS:
-                second = chain.second(at // chain.MICROSECONDS)
-            line = (
-                f'{{"timestamp": "{second}.{at % chain.MICROSECONDS:06d}Z{begin}'
-                f', "duration": {duration!r}, "{self._subject}": {_quoted(subject)}'
-                f', "trace_id": "{trace_id}", "span_id": "{span_id}"{rest}}}\n'
-            )
-            output.write(line.encode())
-        return True
-
-    def _begin(self, level: str, event: str, first: tuple[str | int | None, ...]) -> str:
-        """What stands between the time and the duration."""
-        head = chain.head("", self._logger.name, level, event)
-        text = chain.text({**head, **dict(zip(self._first, first, strict=True))})
-        return _kept((level, event, first), text[_TIME:-1])
-
-
-def _rest(more: tuple[tuple[str, Any], ...]) -> str:
-    return _kept(more, f", {chain.text(dict(more))[1:-1]}")
-
-
-def _kept(key: object, text: str) -> str:
-    texts = chain.Current.texts
-    if len(texts) >= MOST:
-        texts.clear()
-    texts[key] = text
-    return text
+    def keep(self, kept: dict[tuple[Any, ...], Kept], key: tuple[Any, ...], made: Kept) -> Kept:
+        """Keep it in what `kept` was before it was made."""
+        if len(kept) >= MOST:
+            kept.clear()
+        kept[key] = made
+        return made

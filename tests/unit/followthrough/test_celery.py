@@ -324,7 +324,7 @@ def test_a_task_works_when_telemetry_does_not(
     told: Captured, celery: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("followthrough.guard.strict", False)
-    monkeypatch.setattr("followthrough.metrics.observe_task", lambda *_: 1 / 0)
+    monkeypatch.setattr("followthrough.metrics.ends.Tasks.add", lambda *_: 1 / 0)
     assert celery.tasks["unit.add"].apply((1, 2)).get() == 3
     assert told.metric("telemetry_errors_total", where="celery.task_postrun") == 1
 

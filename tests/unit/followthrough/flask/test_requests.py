@@ -132,7 +132,7 @@ def test_a_view_works_when_telemetry_does_not(
     app: Flask, monkeypatch: pytest.MonkeyPatch, told: Captured
 ) -> None:
     monkeypatch.setattr("followthrough.guard.strict", False)
-    monkeypatch.setattr("followthrough.metrics.observe_request", lambda *_: 1 / 0)
+    monkeypatch.setattr("followthrough.metrics.ends.Requests.add", lambda *_: 1 / 0)
     assert app.test_client().get("/users/2").status_code == 200
     assert told.metric("telemetry_errors_total", where="flask.end") == 1
 

@@ -271,8 +271,9 @@ def test_an_exception_right_after_the_first_part_of_a_line_was_written_tears_it_
     )
 
     def strike(frame, event, function):
+        # The first call after the one step is the first moment at which a handler may run.
         ours = frame.f_code is output.write.__code__
-        if event == "c_return" and ours and function.__name__ in ("write", "extend"):
+        if event == "c_call" and ours and function.__name__ == "len":
             sys.setprofile(None)
             reader.start()
             raise SoftLimitError
