@@ -267,16 +267,19 @@ def decide_request(
     if raised:
         return RequestOutcome("failure", status or SERVER_ERROR, *_told(exception))
     if status >= SERVER_ERROR:
-        told = _told(exception) if exception is not None else (str(status), "")
-        return RequestOutcome("failure", status, *told)
-    if disconnected:
+        if exception is not None:
+            return RequestOutcome("failure", status, *_told(exception))
+    elif disconnected:
         return RequestOutcome("disconnected", status, "ClientDisconnected")
-    return _answered(status)
+    return answered(status)
 
 
 # Made once for each status, as this is how nearly all requests end.
 @functools.lru_cache
-def _answered(status: int) -> RequestOutcome:
+def answered(status: int) -> RequestOutcome:
+    """The outcome of a request of which no more is known than the status it was answered with."""
+    if status >= SERVER_ERROR:
+        return RequestOutcome("failure", status, str(status))
     return RequestOutcome(_kind_of(status), status)
 
 

@@ -9,6 +9,7 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from random import getrandbits
 from typing import Any
 
 from opentelemetry.util.http import (
@@ -34,26 +35,47 @@ _HTTP = "HTTP/"
 PROXY_FIX = "werkzeug.proxy_fix.orig"
 
 
+# Kept, as a name that is the same object each time is the sooner found again.
+@functools.lru_cache(maxsize=1024)
 def span_name(method: str, route: str) -> str:
     """`{method} {route}`; the method alone without a route, HTTP where that is unknown."""
     first = "HTTP" if method == OTHER else method
     return f"{first} {route}" if route else first
 
 
-def of_request(environ: Mapping[str, Any]) -> tuple[dict[str, Any], Kept]:
-    """All that is known as a request begins, and with what of it many others begin too."""
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """What many requests begin with, and their method as it is told."""
+
+    kept: Kept
+    method: str
+    name: str
+    script: str
+
+
+def of_request(environ: Mapping[str, Any]) -> tuple[dict[str, Any], Alike]:
+    """All that is known as a request begins, and what of it many others begin with too."""
     get = environ.get
-    alike = tuple(map(get, _ALIKE))
-    kept = _kept.get(alike) or _keep(alike, environ)
-    found = kept.attributes.copy()
-    if client := get("REMOTE_ADDR"):
-        found[names.CLIENT_ADDRESS] = client[:LONGEST]
-    if number := _number(get("REMOTE_PORT")):
-        found[names.CLIENT_PORT] = number
-    found[names.URL_PATH] = path(environ)[:LONGEST]
-    if query := get("QUERY_STRING"):
+    alike = _kinds[tuple(map(get, _ALIKE))]
+    client, port, info, query, given = map(get, _OWN)
+    found = alike.kept.attributes.copy()
+    if client:
+        found[_CLIENT] = client[:LONGEST]
+    if port:
+        try:  # noqa: SIM105  a context manager is many steps
+            found[_PORT] = int(port)
+        except ValueError:
+            pass
+    raw = alike.script + (info or "")
+    found[_PATH] = (raw if raw.isascii() else _decoded(raw))[:LONGEST]
+    if query:
         found[names.URL_QUERY] = redact.text(query[:LONGEST])
-    return found, kept
+    if given and _REQUEST_ID.fullmatch(given):
+        found[_ID] = given
+    else:
+        # No secret: like the ids of spans, and without a system call.
+        found[_ID] = f"{getrandbits(64):016x}"
+    return found, alike
 
 
 # What tells requests of one kind and caller from others, and which are kept.
@@ -65,12 +87,29 @@ _ALIKE = (
     "SERVER_PORT",
     "HTTP_USER_AGENT",
     "SERVER_PROTOCOL",
+    "SCRIPT_NAME",
 )
+_OWN = ("REMOTE_ADDR", "REMOTE_PORT", "PATH_INFO", "QUERY_STRING", "HTTP_X_REQUEST_ID")
+_CLIENT, _PORT = names.CLIENT_ADDRESS, names.CLIENT_PORT
+_PATH, _ID = names.URL_PATH, names.HTTP_REQUEST_ID
+_REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _MOST_KEPT = 256
-_kept: dict[tuple[Any, ...], Kept] = {}
 
 
-def _keep(alike: tuple[Any, ...], environ: Mapping[str, Any]) -> Kept:
+class _Kinds(dict[tuple[Any, ...], Alike]):
+    def __missing__(self, key: tuple[Any, ...]) -> Alike:
+        alike = _alike({name: value for name, value in zip(_ALIKE, key, strict=True) if value})
+        if alike.method in METHODS:
+            if len(self) >= _MOST_KEPT:
+                self.clear()
+            self[key] = alike
+        return alike
+
+
+_kinds = _Kinds()
+
+
+def _alike(environ: Mapping[str, Any]) -> Alike:
     given = str(environ.get("REQUEST_METHOD", "")).strip()
     known = given if given in METHODS else sanitize_method(given)
     found: dict[str, Any] = {names.HTTP_METHOD: known}
@@ -83,12 +122,8 @@ def _keep(alike: tuple[Any, ...], environ: Mapping[str, Any]) -> Kept:
             found[names.USER_AGENT_SYNTHETIC] = synthetic
     if protocol := environ.get("SERVER_PROTOCOL", ""):
         found[names.NETWORK_PROTOCOL_VERSION] = protocol.removeprefix(_HTTP)
-    made = encode.kept(found)
-    if known in METHODS:
-        if len(_kept) >= _MOST_KEPT:
-            _kept.clear()
-        _kept[alike] = made
-    return made
+    script = environ.get("SCRIPT_NAME", "")
+    return Alike(encode.kept(found), known, span_name(known, ""), script)
 
 
 def of_parties(environ: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +157,10 @@ def behind_proxies(environ: Mapping[str, Any]) -> dict[str, Any]:
 
 def path(environ: Mapping[str, Any]) -> str:
     """The whole path, as text."""
-    raw = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+    return _decoded(f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}")
+
+
+def _decoded(raw: str) -> str:
     # WSGI hands bytes over as if they were Latin-1.
     return raw if raw.isascii() else raw.encode("latin-1", "replace").decode(errors="replace")
 

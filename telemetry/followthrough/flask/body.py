@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from werkzeug.wrappers import Response
+from werkzeug.wrappers import response as werkzeug_response
+from werkzeug.wsgi import ClosingIterator
+
 from ..tracing.current import attach, reset
 
 if TYPE_CHECKING:
@@ -58,6 +62,33 @@ class Body:
                 reset(token)
         if not self._request.ended:
             self._request.end(disconnected=True)
+
+
+def is_whole(body: Any) -> bool:
+    """Whether it is in memory, in one piece, and nothing of the host runs as it is sent or closed.
+
+    As most are: werkzeug's own iterator, of an answer's own content, which it closes.
+    """
+    if body.__class__ is not _Iterator:
+        return False
+    try:
+        chunks, close = body._callbacks  # noqa: SLF001  without these parts it is followed
+        response = close.__self__
+        content = response.response
+        return (
+            close.__func__ is _close
+            and chunks.__self__.gi_code is _encoded
+            and not response._on_close  # noqa: SLF001
+            and content.__class__ is list
+            and len(content) <= 1
+        )
+    except (AttributeError, ValueError):
+        return False
+
+
+_Iterator: Any = ClosingIterator
+_close = Response.close
+_encoded = getattr(getattr(werkzeug_response, "_iter_encoded", None), "__code__", None)
 
 
 def is_file(body: object, environ: Mapping[str, Any]) -> bool:

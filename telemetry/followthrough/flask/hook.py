@@ -112,7 +112,7 @@ def _call(app: Flask, environ: dict[str, Any], start_response: Callable[..., Any
         raise
     finally:
         reset(token)
-    return request.sent(body)
+    return request.sent(body, environ)
 
 
 @guard.guarded("flask.unwrap")

@@ -45,6 +45,13 @@ class Options:
         """The headers that are kept; the standard variables are read at the first request."""
         return captured(**self.captured)
 
+    @functools.cached_property
+    def is_plain(self) -> bool:
+        """Whether a request is told, and nothing besides: all that is asked of most."""
+        asked = (self.meters, self.excluded, self.request_hook, self.response_hook)
+        headers = self.headers
+        return not any((*asked, headers.request, headers.response))
+
     def is_excluded(self, environ: Mapping[str, Any]) -> bool:
         """Whether this request is not to be told."""
         return self.excluded is not None and self.excluded.url_disabled(url(environ))

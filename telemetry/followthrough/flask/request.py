@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import random
-import re
-import time
+import functools
 from collections.abc import Callable, Iterable, Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from flask import has_request_context
 from flask import request as flask_request
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.instrumentation.propagators import (
-    TraceResponsePropagator,
-    get_global_response_propagator,
-)
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.instrumentation import propagators
 from opentelemetry.instrumentation.wsgi import default_response_propagation_setter
 from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation import _SPAN_KEY
 
-from .. import guard, logs, names, redact, tell, tracing
-from ..outcome import RequestOutcome, decide_request
+from .. import guard, names, redact, tell, tracing
+from ..logs.context import FIELDS
+from ..outcome import RequestOutcome, answered, decide_request
 from ..tracing import exceptions, ids, propagation
-from ..tracing.current import get_current
-from . import attributes
-from .body import Body, is_file
+from ..tracing.current import get_current, is_suppressed
+from .attributes import PROXY_FIX, Alike, behind_proxies, of_request, span_name
+from .body import Body, is_file, is_whole
 from .options import Options
 
 if TYPE_CHECKING:
@@ -35,74 +32,49 @@ if TYPE_CHECKING:
 KEY = "followthrough.request"
 BODILESS = frozenset({204, 304})
 FIRST_FINAL = 200
-_NOTHING: dict[str, Any] = {}
 _COMMENTS = "SQLCOMMENTER_ORM_TAGS_AND_VALUES"
 _RESPONSE, _EXPOSED = "traceresponse", "Access-Control-Expose-Headers"
-_REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+_ID, _ROUTE, _STATUS = names.HTTP_REQUEST_ID, names.HTTP_ROUTE, names.HTTP_STATUS
+_SERVER, _INTERNAL = SpanKind.SERVER, SpanKind.INTERNAL
 
 
 class Request:
     """A request of one of our apps; ends once, whoever says so first."""
 
+    # What `begin` sets.
+    started: float
+    options: Options
+    respond: Callable[..., Any]
+    alike: Alike
+    id: str
+    span: trace.Span
+    context: Context
     # What it begins with is the class's.
     route, status = "", 0
     ended = is_matched = False
-    length: int | None = None
+    headers: Iterable[tuple[str, str]] = ()
     exception: BaseException | None = None
     # What the host's own meters are told.
-    _measured: dict[str, Any] | None = None
-
-    def __init__(
-        self, options: Options, environ: dict[str, Any], respond: Callable[..., Any]
-    ) -> None:
-        self._started = time.perf_counter()
-        self.options = options
-        self.environ = environ
-        self.respond = respond
-        found, kept = attributes.of_request(environ)
-        self.method: str = found[names.HTTP_METHOD]
-        self.request_id = _request_id(environ.get("HTTP_X_REQUEST_ID"))
-        found[names.HTTP_REQUEST_ID] = self.request_id
-        if options.meters:
-            self._measured = found.copy()
-            options.meters.begun(found, 1)
-        base, kind = get_current(), SpanKind.SERVER
-        links: tuple[trace.Link, ...] = ()
-        if base and trace.get_current_span(base).get_span_context().is_valid:
-            # A framework around this one has a span for the request already.
-            kind = SpanKind.INTERNAL
-        elif headers := propagation.from_environ(environ):
-            base, links = self._received(headers, base)
-        # It is described as soon as its route is known, before anything of the host runs.
-        name = attributes.span_name(self.method, "")
-        self.span = span = tracing.start_undescribed(
-            options.tracer, name, base, kind, found, links, kept
-        )
-        # Filled as soon as the route is known, wherever its context has gone by then.
-        self._comments: dict[str, str] = {}
-        values = _NOTHING if options.comments is None else {_COMMENTS: self._comments}
-        self.context = logs.around(base, span, {"request_id": self.request_id}, values)
-
-    def _received(self, headers: dict[str, str], base: Context) -> propagation.Received:
-        return propagation.received(
-            headers,
-            base,
-            trusted=bool(_trusts(self.options, self.environ)),
-            kept_baggage=self.options.kept_baggage,
-        )
+    measured: dict[str, Any] | None = None
 
     def matched(self, request: FlaskRequest) -> None:
         """Note the route that an app has found, and do what the stock instrumentor does then."""
         self.is_matched = True
-        environ, options, span, rule = self.environ, self.options, self.span, request.url_rule
-        found = attributes.behind_proxies(environ) if attributes.PROXY_FIX in environ else {}
+        environ, rule, options = request.environ, request.url_rule, self.options
+        found = behind_proxies(environ) if PROXY_FIX in environ else {}
         if rule is not None:
-            self.route = found[names.HTTP_ROUTE] = rule.rule
-        if self._measured is not None:
-            self._measured |= found
-        tracing.describe(span, attributes.span_name(self.method, self.route), found)
+            self.route = found[_ROUTE] = rule.rule
+        tracing.describe(self.span, span_name(self.alike.method, self.route), found)
         if options.comments is not None:
-            self._comments.update(options.comment(request))
+            comments: Any = self.context[_COMMENTS]
+            comments.update(options.comment(request))
+        if not options.is_plain:
+            self._matched(found, environ)
+
+    def _matched(self, found: Mapping[str, Any], environ: dict[str, Any]) -> None:
+        options, span = self.options, self.span
+        if self.measured is not None:
+            self.measured |= found
         if options.headers.request and _is_server(span):
             span.set_attributes(options.headers.of_request(environ))
         if options.request_hook is not None:
@@ -111,41 +83,49 @@ class Request:
     def start_response(self, status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
         """Stand in for the server's own: note the answer, and pass it on."""
         try:
-            code, options = status[:3], self.options
-            self.status = int(code) if code.isdecimal() else 0
-            self.length = _length(self.method, self.status, headers)
+            self.status = _code(status)
+            self.headers = headers
             if not self.is_matched and has_request_context():
                 # A subclass of Flask that does without what hears of it, or a broken session.
                 self.matched(flask_request)
-            if (propagator := get_global_response_propagator()) is not None:
-                self._lead_back(propagator, headers)
-            if options.headers.response and _is_server(self.span):
-                self.span.set_attributes(options.headers.of_response(headers))
-            if options.response_hook is not None:
-                options.response_hook(self.span, status, headers)
+            if propagators._RESPONSE_PROPAGATOR is not None:  # noqa: SLF001  spares a call
+                self._lead_back(propagators._RESPONSE_PROPAGATOR, headers)  # noqa: SLF001
+            if not self.options.is_plain:
+                self._answered(status, headers)
         except Exception as error:  # noqa: BLE001  raised on where it is to be
             guard.caught("flask.start_response", error)
         return self.respond(status, headers, *args)
 
+    def _answered(self, status: str, headers: list[tuple[str, str]]) -> None:
+        options = self.options
+        if options.headers.response and _is_server(self.span):
+            self.span.set_attributes(options.headers.of_response(headers))
+        if options.response_hook is not None:
+            options.response_hook(self.span, status, headers)
+
     def _lead_back(self, propagator: Any, headers: list[tuple[str, str]]) -> None:
         """Name the trace in the answer's headers, as the host's propagator does it."""
         trace_id, span_id = ids.in_hex(self.span)
-        if type(propagator) is TraceResponsePropagator and trace_id:
+        if type(propagator) is propagators.TraceResponsePropagator and trace_id:
             flags = self.span.get_span_context()[3]
             value = f"00-{trace_id}-{span_id}-{flags:02x}"
             headers += [(_RESPONSE, value), (_EXPOSED, _RESPONSE)]
         else:
             propagator.inject(headers, self.context, default_response_propagation_setter)
 
-    def sent(self, body: Iterable[bytes]) -> Iterable[bytes]:
+    def sent(self, body: Iterable[bytes], environ: Mapping[str, Any]) -> Iterable[bytes]:
         """The body as the server is to have it; the request ends with it."""
         try:
-            if self.length == 0:
+            if is_whole(body):
                 self.end()
                 return body
-            if is_file(body, self.environ) and self._ends_at_close(body):
+            length = _length(self.alike.method, self.status, self.headers)
+            if length == 0:
+                self.end()
                 return body
-            return Body(self, body, self.length)
+            if is_file(body, environ) and self._ends_at_close(body):
+                return body
+            return Body(self, body, length)
         except Exception as error:  # noqa: BLE001  raised on where it is to be
             guard.caught("flask.sent", error)
             return body
@@ -179,25 +159,28 @@ class Request:
             return
         self.ended = True
         try:
-            seconds = time.perf_counter() - self._started
-            cause = exception or self.exception
-            decided = decide_request(self.status, cause, raised=raised, disconnected=disconnected)
-            try:
-                if self.span.is_recording():
-                    if decided.status:
-                        self.span.set_attribute(names.HTTP_STATUS, decided.status)
-                    if decided.is_error or decided.error_type:
-                        _explain(self.span, decided, cause)
-                trace_id, span_id = ids.in_hex(self.span)
-                tell.request(
-                    decided, self.method, self.route, self.request_id, seconds, trace_id, span_id
+            seconds = perf_counter() - self.started
+            cause, span = exception or self.exception, self.span
+            if cause is None and not disconnected:
+                decided = answered(self.status)
+            else:
+                decided = decide_request(
+                    self.status, cause, raised=raised, disconnected=disconnected
                 )
-                if self._measured is not None:
-                    self._measure(decided, self._measured, seconds)
+            try:
+                if decided.status:
+                    span.set_attribute(_STATUS, decided.status)
+                if decided.error_type:
+                    _explain(span, decided, cause)
+                of = span.get_span_context()
+                trace_id, span_id = (f"{of[0]:032x}", f"{of[1]:016x}") if of[5] else ("", "")
+                tell.request(
+                    decided, self.alike.method, self.route, self.id, seconds, trace_id, span_id
+                )
+                if self.measured is not None:
+                    self._measure(decided, self.measured, seconds)
             finally:
-                self.span.end()
-                # Each holds the other; without the garbage collector both would stay.
-                self.environ = {}
+                span.end()
         except Exception as error:  # noqa: BLE001  raised on where it is to be
             guard.caught("flask.end", error)
 
@@ -214,15 +197,53 @@ class Request:
 def begin(options: Options, environ: dict[str, Any], respond: Callable[..., Any]) -> Request | None:
     """The request, with its span begun; None if it is not to be told."""
     try:
-        if get_current() and not is_instrumentation_enabled():
+        base = get_current()
+        if (base and is_suppressed(base)) or (
+            not options.is_plain and options.is_excluded(environ)
+        ):
             return None
-        if options.excluded is not None and options.is_excluded(environ):
-            return None
-        request = environ[KEY] = Request(options, environ, respond)
+        request = Request()
+        request.started = perf_counter()
+        request.options, request.respond = options, respond
+        found, request.alike = of_request(environ)
+        request.id = found[_ID]
+        if not options.is_plain and options.meters:
+            request.measured = found.copy()
+            options.meters.begun(found, 1)
+        kind: SpanKind = _SERVER
+        links: tuple[trace.Link, ...] = ()
+        if base and trace.get_current_span(base).get_span_context().is_valid:
+            # A framework around this one has a span for the request already.
+            kind = _INTERNAL
+        elif headers := propagation.from_environ(environ):
+            base, links = _received(options, environ, headers, base)
+        # It is described as soon as its route is known, before anything of the host runs.
+        alike = request.alike
+        request.span = span = tracing.start_undescribed(
+            options.tracer, alike.name, base, kind, found, links, alike.kept
+        )
+        fields = {"request_id": request.id}
+        if base and (carried := base.get(FIELDS)):
+            fields = {**carried, **fields}
+        # Made in one go. What comments of SQL say is filled in as soon as the route is known,
+        # wherever the context has gone by then.
+        request.context = Context({**base, _SPAN_KEY: span, FIELDS: fields, _COMMENTS: {}})
+        environ[KEY] = request
     except Exception as error:  # noqa: BLE001  raised on where it is to be
         guard.caught("flask.begin", error)
         return None
     return request
+
+
+def _received(
+    options: Options, environ: dict[str, Any], headers: dict[str, str], base: Context
+) -> propagation.Received:
+    return propagation.received(
+        headers,
+        base,
+        trusted=bool(_trusts(options, environ)),
+        kept_baggage=options.kept_baggage,
+    )
 
 
 @guard.guarded("flask.trust")
@@ -230,11 +251,10 @@ def _trusts(options: Options, environ: Mapping[str, Any]) -> bool:
     return options.trusts(environ)
 
 
-def _request_id(given: str | None) -> str:
-    if given and _REQUEST_ID.fullmatch(given):
-        return given
-    # No secret: like the ids of spans, and without a system call.
-    return f"{random.getrandbits(64):016x}"
+@functools.lru_cache
+def _code(status: str) -> int:
+    code = status[:3]
+    return int(code) if code.isdecimal() else 0
 
 
 def _length(method: str, status: int, headers: Iterable[tuple[str, str]]) -> int | None:
