@@ -30,6 +30,10 @@ def lines(told: Captured, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[byte
     monkeypatch.setattr("time.time_ns", lambda: 1_764_100_000_123_456_789)
     for name in ("observe_task", "observe_request", "requests", "tasks"):
         monkeypatch.setattr(f"followthrough.metrics.{name}", Uncounted)
+    # As where structlog's variables were never used: what was bound once stays in there.
+    variables: dict[str, Any] = {}
+    monkeypatch.setattr(context, "of_structlog", variables)
+    monkeypatch.setattr(structlog.contextvars, "_CONTEXT_VARS", variables)
     found: list[bytes] = []
     before = output.give(found.append)
     yield found
@@ -81,10 +85,10 @@ def pay(outcome: Outcome | None = None, **changes: Any) -> None:
         tell.task(outcome or Outcome("success"), "shop.pay", **about)
 
 
-def answer(outcome: RequestOutcome | None = None, **changes: Any) -> None:
+def answer(outcome: RequestOutcome | None = None, method: str = "GET", **changes: Any) -> None:
     about: dict[str, Any] = {"request_id": "r1", "seconds": 0.0123, **IDS, **changes}
     with alone():
-        tell.request(outcome or decide_request(200), "GET", "/users/<id>", **about)
+        tell.request(outcome or decide_request(200), method, "/users/<id>", **about)
 
 
 hex_of = {size: st.text("0123456789abcdef", min_size=size, max_size=size) for size in (16, 32)}
@@ -175,6 +179,7 @@ def test_a_usual_line_costs_the_chain_nothing(
 
 
 def test_what_is_bound_is_in_the_line(lines: list[bytes]) -> None:
+    answer()
     bound = logs.bind(shop=7)
     ours, chains = both(lines, answer)
     logs.unbind(bound)
@@ -183,6 +188,7 @@ def test_what_is_bound_is_in_the_line(lines: list[bytes]) -> None:
 
 
 def test_what_structlog_has_bound_is_in_the_line_until_it_is_cleared(lines: list[bytes]) -> None:
+    answer()
     with structlog.contextvars.bound_contextvars(shop=7):
         ours, chains = both(lines, answer)
         assert ours == chains
@@ -265,7 +271,7 @@ def test_the_structlog_of_the_host_gets_the_line(lines: list[bytes]) -> None:
 
 
 def test_other_handlers_and_log_records_get_the_line_too(
-    lines: list[bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    lines: list[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[Any] = []
 
@@ -273,12 +279,29 @@ def test_other_handlers_and_log_records_get_the_line_too(
         def log(self, *about: Any, **_ids: int) -> None:
             told.append(about)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(records.Current, "recorder", Recorder())
+    answer()
+    records.use(Recorder())  # type: ignore[arg-type]
+    try:
+        answer(method="PUT")
         answer()
-    tell.task(Outcome("success"), "shop.pay", "t1", seconds=0.0123, **IDS)
-    assert [each[2] for each in told] == ["request.finished"]
-    assert [each.getMessage().split()[0] for each in caplog.records] == ["task.succeeded"]
+    finally:
+        records.use(None)
+    answer()
+    tell.request(decide_request(200), "GET", "/users/<id>", "r1", 0.0123, **IDS)
+    assert [each[2] for each in told] == ["request.finished"] * 2
+    assert [each.getMessage().split()[0] for each in caplog.records] == ["request.finished"]
+    assert len(lines) == 5
+
+
+def test_a_logger_with_a_way_of_its_own_to_know_its_level_is_asked_each_time(
+    lines: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [True]
+    logger = logging.getLogger("followthrough.flask")
+    monkeypatch.setattr(logger, "isEnabledFor", lambda _level: wanted[0])
+    monkeypatch.setattr(logger, "_cache", {})
+    for wanted[0] in (True, False, True):
+        answer()
     assert len(lines) == 2
 
 
@@ -295,7 +318,7 @@ def test_kept_texts_do_not_grow_without_end(
 
 def test_a_number_is_not_taken_for_its_equal(lines: list[bytes]) -> None:
     for attempt in (1, True, 1.0):
-        with carried({"attempt": attempt}):
+        with carried(IN_A_TASK | {"attempt": attempt}):
             ours, chains = both(lines, pay)
         assert ours == chains
 
