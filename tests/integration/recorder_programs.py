@@ -210,7 +210,7 @@ def signals() -> None:
     _wait_for_an_agent()
     table = recorder._table
     assert table is not None
-    say(f"DONE {arrived} {whole} {table._count - len(table.free)}")
+    say(f"DONE {arrived} {whole} {table.used}")
 
 
 def _wait_for_an_agent() -> None:

@@ -7,12 +7,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from followthrough.recorder import account
+from followthrough.recorder import account, inflight
 from followthrough.recorder.places import EVENTS
 from tests.integration.test_kit_recorder import agent_pid, end_agent, env, numbers
 from tests.support import HOME, Program, python, running, wait_for
@@ -44,6 +44,8 @@ def test_a_thousand_kills_in_the_write_loop_lose_nothing_that_was_told(tmp_path:
         told = set(itertools.chain.from_iterable(_told(run.output())))
         assert run.output().count("TOLD") == 1000
         assert len(told) > 10_000
+        # Also what the last of them had under way.
+        wait_for(lambda: _owners(state) <= {agent_pid(state)}, "the dead are told", 20)
         wait_for(lambda: account.totals(state).held == 0, "all is sent", 120)
         arrived = numbers(spans)
         assert told <= set(arrived)
@@ -57,6 +59,16 @@ def test_a_thousand_kills_in_the_write_loop_lose_nothing_that_was_told(tmp_path:
         assert sum(sums.dropped.values()) == sums.dropped["interrupted"]
         assert spans.broken == 0
         end_agent(state)
+
+
+def _owners(state: Path) -> set[int]:
+    """The processes, living or dead, of which there is a table of what is under way."""
+    found = set()
+    for path in (*(state / "rings").glob("*.open"), *(state / "rings").glob("*.left")):
+        # One that is set aside just now is met at the next look.
+        with suppress(FileNotFoundError):
+            found.add(int(inflight.START.unpack_from(path.read_bytes())[1]))
+    return found
 
 
 def _told(output: str) -> Iterator[range]:

@@ -14,10 +14,10 @@ from .. import slots, tell
 from ..outcome import Outcome
 from ..recorder import encode, left, places, record
 from ..recorder.left import Left
+from ..recorder.pending import Pending
 from ..recorder.places import LEFT, SPANS, UNDER_WAY, folder, slots_of
 from ..recorder.recorder import Recorder
 from ..recorder.shorten import is_run
-from ..recorder.writer import Pending
 from . import lost
 
 log = structlog.get_logger("followthrough.agent")

@@ -6,6 +6,7 @@ joins what all rings hold into requests. Nothing here waits, and a full ring dro
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,7 +14,10 @@ __all__ = ["obstacle"]
 
 
 def obstacle(state_dir: Path) -> str | None:
-    """Why spans can't be recorded in this directory, if so."""
+    """Why spans can't be recorded in this directory, or in this process, if so."""
+    # Without it two threads may be between two calls at once (see `pending`).
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return "this Python runs without the global interpreter lock, which the recorder relies on"
     try:
         import fcntl  # noqa: F401, PLC0415  there is none on Windows
 

@@ -1,8 +1,8 @@
 """The spans that are under way in a process, in a file that outlives it.
 
 Whoever takes a dead process's slot sets its table aside (`left`), and the agent ends what is still
-in it. A span's entry is given up by the very store that commits its record to the ring (`ending`),
-so it is never told twice.
+in it. A span's entry is given up by the very store that commits its record to the ring, so it is
+never told twice.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from zlib import crc32
 from .. import guard
 from ..disk import fallocate
 from ..outcome import Kind
+from .pending import Pending, Place
 from .places import LEFT, UNDER_WAY
 from .shorten import shortened
 
@@ -34,14 +35,13 @@ START = struct.Struct("@8sQQQQQQ")
 CAUSE = 512  # where the cause of the owner's end is noted: lengths, a time, a checksum, the texts
 NOTE = struct.Struct("<HHHQI")
 _TEXT = 1000  # bytes of a cause
-# A record's length, 0 in a free entry; its checksum; where the ring's head is once it has ended.
-ENTRY = struct.Struct("@IIQ")
-_ENDING = struct.Struct("@Q")
-_ENDING_AT = 8
-_LENGTH = struct.Struct("@I")
-_UNENDED = struct.Struct("=IQ")  # the rest of an ENTRY whose span has not ended
-FREE = bytes(4)
+# A record's length, 0 in a free entry, and above it its checksum; where the ring's head is once it
+# has ended.
+ENTRY = struct.Struct("@QQ")
+FREE = bytes(8)
 ROOM = SIZE - ENTRY.size
+# For a place that is no longer this process's.
+_NOWHERE = memoryview(bytearray(ENTRY.size)).cast("Q"), memoryview(bytearray(ROOM))
 
 
 @dataclass(frozen=True)
@@ -66,96 +66,92 @@ class Watcher:
     seconds: float = 0.0
 
 
-class Entry:
-    """A span's place in its process's table, once it has one.
-
-    Between two calls neither a signal's handler nor another thread comes in; so a place is had and
-    given up without a call in between, and none is lost.
-    """
-
-    table: Table | None = None
-    number = 0
-
-    def ending(self, head: int) -> None:
-        """Note where the ring's head will be when the span's record is committed."""
-        if self.table is not None:
-            _ENDING.pack_into(self.table.map, PAGE + self.number * SIZE + _ENDING_AT, head)
-
-    def end(self) -> None:
-        """Give the place up, if there is one."""
-        place, table = PAGE + self.number * SIZE, self.table
-        if table is not None:
-            self.table = None
-            table.map[place : place + 4] = FREE
-            table.free[self.number] = None
-
-
 class Table:
-    """The entries of this process; raises OSError on a full disk.
+    """The places of this process; raises OSError on a full disk.
 
     Only the process that holds the slot may have one.
     """
 
     def __init__(self, path: Path, watcher: Watcher) -> None:
         self._path = path
-        self._count = ENTRIES
         self._lock = threading.RLock()
-        self.map = self._mapped(ENTRIES)
-        self.map[:PAGE] = bytes(PAGE)
+        self.free: list[Place] = []
+        self._places: list[Place] = []
+        view = self._mapped(ENTRIES)
+        view[:PAGE] = bytes(PAGE)
         for number in range(ENTRIES):
-            self.map[at(number) : at(number) + len(FREE)] = FREE
+            view[at(number) : at(number) + ENTRY.size] = bytes(ENTRY.size)
         patience = int(watcher.seconds * 1e9)
-        START.pack_into(self.map, 0, MAGIC, os.getpid(), namespace(), watcher.pid, patience, 0, 0)
-        self.free = dict.fromkeys(range(ENTRIES))
+        START.pack_into(view, 0, MAGIC, os.getpid(), namespace(), watcher.pid, patience, 0, 0)
+        self._add(view, ENTRIES)
 
-    def begin(self, record: bytes, entry: Entry) -> None:
+    @property
+    def used(self) -> int:
+        """How many places are taken."""
+        return len(self._places) - len(self.free)
+
+    def begin(self, record: bytes, pending: Pending) -> None:
         """Keep a span that has begun; said again, what has become of it.
 
         What has no room is counted, and is not told if its process is killed.
         """
-        size, free, view = len(record), self.free, self.map
-        if size > ROOM or (entry.table is None and not free):
-            record, free, view = self._with_room(record)
+        size, place = len(record), pending.place
+        if size > ROOM:
+            record = shortened(record, ROOM)
             size = len(record)
-        if entry.table is None and size:
-            for number in free:
-                del free[number]
-                entry.number, entry.table = number, self
-                break
-        if entry.table is not self or not size:
-            # One of the parent's, or one that has a shorter record here, is told all the same.
-            if entry.table is None:
-                guard.count("recorder.not_in_table")
-            return
-        place = PAGE + entry.number * SIZE
-        # For an instant it is not there, rather than half of either.
-        view[place : place + 4] = FREE
-        view[place + 4 : place + 16 + size] = _UNENDED.pack(crc32(record), 0) + record
-        view[place : place + 4] = _LENGTH.pack(size)
+            if not size:
+                # One that has a shorter record here is told all the same.
+                if place is None:
+                    guard.count("recorder.not_in_table")
+                return
+        check = crc32(record)
+        if place is None:
+            free = self.free
+            if not free:
+                self._grow()
+                if not free:
+                    guard.count("recorder.not_in_table")
+                    return
+            # Without a call in between, so that none is lost (see `Pending`).
+            place = free[-1]
+            del free[-1]
+            pending.place = place
+        # While these differ it is not there, rather than half of either.
+        place.body[:size] = record
+        words = place.words
+        words[0] = check << 32 | size
+        words[1] = 0
 
-    def _with_room(self, record: bytes) -> tuple[bytes, dict[int, None], mmap.mmap]:
-        """A record that fits, and the places that are free once there are more."""
-        if not self.free:
-            self._grow()
-        short = shortened(record, ROOM) if len(record) > ROOM else record
-        return short, self.free, self.map
+    def let_go(self) -> None:
+        """Change nothing any more: what has a place here is another process's to tell."""
+        for place in self._places:
+            place.words, place.body = _NOWHERE
 
     def _grow(self) -> None:
-        """Twice as many entries, while that is not too many and the disk has room for them."""
+        """Twice as many places, while that is not too many and the disk has room for them."""
         with self._lock, suppress(OSError):
-            if self.free or self._count >= MOST:
-                return
-            # The same file: entries that are kept go on in the new map.
-            self.map = self._mapped(self._count * 2)
-            more = dict.fromkeys(range(self._count, self._count * 2))
-            self._count *= 2
-            self.free.update(more)
+            count = len(self._places)
+            if not self.free and count < MOST:
+                # The same file: what is kept goes on in the old map.
+                self._add(self._mapped(count * 2), count * 2)
+
+    def _add(self, view: mmap.mmap, count: int) -> None:
+        whole = memoryview(view)
+        more = []
+        for number in range(len(self._places), count):
+            place = at(number)
+            words = whole[place : place + ENTRY.size].cast("Q")
+            body = whole[place + ENTRY.size : place + SIZE]
+            more.append(Place(number, words, body, self.free))
+        self._places += more
+        # The last one is taken first.
+        self.free += reversed(more)
 
     def _mapped(self, entries: int) -> mmap.mmap:
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fallocate(fd, PAGE + entries * SIZE)
-            # It has a descriptor of its own, and goes with the last entry.
+            # It has a descriptor of its own, and goes with the last place.
             return mmap.mmap(fd, PAGE + entries * SIZE)
         finally:
             os.close(fd)

@@ -75,10 +75,18 @@ def find(directory: Path, pid: int, task_id: bytes) -> bytes | None:
                 raw = path.read_bytes()
                 if not _is_table(raw) or not _is_of(raw, pid):
                     continue
-                for _, each in _unended(raw, 0):
+                # After the table: what has ended by then is told by its ring.
+                for _, each in _unended(raw, _head_of(path, raw)):
                     if task_id in each and is_run(each):
                         return each
     return None
+
+
+def _head_of(path: Path, raw: bytes) -> int:
+    """Where the ring's head is, or was when the table was set aside."""
+    if path.suffix == LEFT:
+        return int(START.unpack_from(raw)[6])
+    return _head(path.with_suffix(SPANS))
 
 
 def _is_of(raw: bytes, pid: int) -> bool:
@@ -92,11 +100,11 @@ def _is_table(raw: bytes) -> bool:
 def _unended(raw: bytes, head: int) -> Iterator[tuple[int, bytes]]:
     """The entries whose spans were under way: their numbers and records, torn ones left out."""
     for number in range((len(raw) - PAGE) // SIZE):
-        size, checksum, ending = ENTRY.unpack_from(raw, at(number))
-        if size and not 0 < ending <= head:
+        said, ending = ENTRY.unpack_from(raw, at(number))
+        if said and not 0 < ending <= head:
             place = at(number) + ENTRY.size
-            record = raw[place : place + size]
-            if zlib.crc32(record) == checksum:
+            record = raw[place : place + (said & 0xFFFFFFFF)]
+            if zlib.crc32(record) == said >> 32:
                 yield number, record
 
 

@@ -13,8 +13,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from .. import guard
 from . import encode, record
+from .pending import Pending
+from .places import LOGS
 from .prefixes import Prefixes
-from .writer import Pending
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadWriteLogRecord
@@ -120,8 +121,8 @@ def _message(emitted: ReadWriteLogRecord) -> bytes:
 def _put(recorder: Recorder, payload: bytes) -> None:
     pending = Pending(payload)
     try:
-        recorder.put(pending)
+        recorder.put(pending, LOGS)
     except BaseException:
         # A signal's handler may raise at any call.
-        recorder.put(pending)
+        recorder.put(pending, LOGS)
         raise

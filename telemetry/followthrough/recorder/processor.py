@@ -9,9 +9,8 @@ from opentelemetry.trace import TraceFlags
 
 from .. import guard
 from . import encode, record
-from .inflight import Entry
+from .pending import Pending
 from .prefixes import Prefixes
-from .writer import Pending
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -27,35 +26,35 @@ class RecorderProcessor(SpanProcessor):
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
-        self._entries: dict[int, Entry] = {}
+        self._begun: dict[int, Pending] = {}
         self._prefixes = Prefixes()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         """Note the span that a request or task begins in this process, in case it is killed."""
         begins = span.parent is None or span.parent.is_remote
         if begins and _is_sampled(span):
-            entry = Entry()
+            pending = Pending()
             try:
-                self._begin(span, entry)
-                if entry.table is not None:
-                    self._entries[span.context.span_id] = entry
+                self._begin(span, pending)
+                if pending.place is not None:
+                    self._begun[span.context.span_id] = pending
             except BaseException:
                 # A signal's handler has raised: nobody will have this span, nor end it.
-                entry.end()
-                self._entries.pop(span.context.span_id, None)
+                pending.leave()
+                self._begun.pop(span.context.span_id, None)
                 raise
 
     def on_described(self, span: Span) -> None:
         """Note anew, with what was added to it, a span that was noted as it began."""
-        entry = self._entries.get(span.context.span_id)
-        if entry is not None:
-            self._begin(span, entry)
+        pending = self._begun.get(span.context.span_id)
+        if pending is not None:
+            self._begin(span, pending)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Record an ended span, if it is sampled."""
         if span.context is None:
             return
-        pending = Pending(entry=self._entries.get(span.context.span_id))
+        pending = self._begun.get(span.context.span_id) or Pending()
         try:
             self._end(span, pending)
         except BaseException:
@@ -63,14 +62,14 @@ class RecorderProcessor(SpanProcessor):
             self._end(span, pending)
             raise
         finally:
-            self._entries.pop(span.context.span_id, None)
+            self._begun.pop(span.context.span_id, None)
 
-    def _begin(self, span: ReadableSpan, entry: Entry) -> None:
+    def _begin(self, span: ReadableSpan, pending: Pending) -> None:
         try:
             kind = record.SPAN if _is_sampled(span) else record.UNSAMPLED
-            self.recorder.begin(self._record(span, kind, encode.begun(span)[0]), entry)
+            self.recorder.begin(self._record(span, kind, encode.begun(span)[0]), pending)
         except BaseException as error:  # noqa: BLE001  raised on where it is to be
-            entry.end()
+            pending.leave()
             guard.caught("recorder.on_start", error)
 
     @guard.guarded("recorder.on_end")
@@ -79,8 +78,8 @@ class RecorderProcessor(SpanProcessor):
             if not pending.payload:
                 pending.payload = self._record(span, record.SPAN, encode.span(span))
             self.recorder.put(pending)
-        elif isinstance(pending.entry, Entry):
-            self.recorder.give_up(pending.entry)
+        elif pending.place is not None:
+            self.recorder.give_up(pending)
 
     def shutdown(self) -> None:
         """Nothing: what is recorded is the agent's to send."""

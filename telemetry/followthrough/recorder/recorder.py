@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
-import time
+from os import getpid
 from pathlib import Path
+from time import monotonic, time_ns
 
 from .. import slots
 from ..forks import Lock
 from . import left
-from .inflight import Entry, Table, Watcher
+from .inflight import Table, Watcher
 from .launch import Launcher
-from .places import EVENTS, LOGS, RINGS, SPANS, UNDER_WAY, folder, slots_of
-from .record import LOG
-from .writer import Pending, Writer
+from .pending import Pending
+from .places import EVENTS, RINGS, SPANS, UNDER_WAY, folder, slots_of
+from .writer import Writer
 
 RETRY_AFTER = 60.0
 LOOK_EVERY = 0.5  # seconds between two looks at the files and for the agent
@@ -41,50 +41,54 @@ class Recorder:
         # Who may note why this process was lost.
         self.watcher = Watcher()
         self._complained = False
+        self._table: Table | None = None
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._pid = os.getpid()
-        self._writers: dict[str, Writer] = {}
-        self._table: Table | None = None
+        self._forget()
         self._off_until = self._next_look = 0.0
         # Records without a ring, by why there was none.
         self._lost = {ring: {"removed": 0, "unavailable": 0} for ring in RINGS.values()}
+        # Last, as a signal's handler may cut it off.
+        self._pid = getpid()
 
-    def begin(self, record: bytes, entry: Entry) -> None:
-        """Keep a span that has begun, so that it is told even if its process is killed."""
-        is_due = time.monotonic() >= self._next_look
-        if is_due or self._table is None or self._pid != os.getpid():
-            self._opened(SPANS)
+    def _forget(self) -> None:
         if self._table is not None:
-            self._table.begin(record, entry)
+            # What has a place in it is the parent's to end, or was let go with the rest.
+            self._table.let_go()
+        self._writers: dict[str, Writer] = {}
+        self._table = None
 
-    def give_up(self, entry: Entry) -> None:
+    def begin(self, record: bytes, pending: Pending) -> None:
+        """Keep a span that has begun, so that it is told even if its process is killed."""
+        table = self._table
+        if table is None or monotonic() >= self._next_look or self._pid != getpid():
+            self._opened(SPANS)
+            table = self._table
+            if table is None:
+                return
+        table.begin(record, pending)
+
+    def give_up(self, pending: Pending) -> None:
         """Forget a span that has begun, of which no record is kept."""
-        self._opened(SPANS)
-        # One of the parent's is the parent's to give up.
-        if entry.table is self._table:
-            entry.end()
+        if monotonic() >= self._next_look or self._pid != getpid():
+            self._opened(SPANS)
+        pending.leave()
 
-    def put(self, pending: Pending) -> None:
-        """Keep a span's or a log's record for the agent; with a span's its entry is given up.
+    def put(self, pending: Pending, ring: str = SPANS) -> None:
+        """Keep a span's or a log's record for the agent; with a span's its place is given up.
 
         May be called again with what an exception out of a signal's handler has cut off.
         """
-        ring = LOGS if pending.payload[:1] == LOG else SPANS
         writer = self._writers.get(ring)
-        if writer is None or time.monotonic() >= self._next_look or self._pid != os.getpid():
+        if writer is None or monotonic() >= self._next_look or self._pid != getpid():
             writer = self._opened(ring)
         while writer is not None:
-            entry = pending.entry
-            if entry is not None and isinstance(entry, Entry) and entry.table is not self._table:
-                # One of the parent's is the parent's to give up.
-                pending.entry = None
             if writer.keep(pending):
                 return
             writer = self._opened(ring)
-        if pending.number is None:
-            pending.number = -1
+        if not pending.fate:
+            pending.fate = "unavailable"
             self._lost[ring]["unavailable"] += 1
 
     def keep_event(self, payload: bytes) -> bool:
@@ -104,16 +108,16 @@ class Recorder:
     def close(self) -> None:
         """Give up the rings; their records stay for the agent."""
         with self._lock():
-            self._writers, self._table = {}, None
+            self._forget()
 
     def _opened(self, ring: str) -> Writer | None:
-        now = time.monotonic()
+        now = monotonic()
         is_settled = ring in self._writers or now < self._off_until
         # Not every fork is seen by Python's hooks.
-        if is_settled and now < self._next_look and self._pid == os.getpid():
+        if is_settled and now < self._next_look and self._pid == getpid():
             return self._writers.get(ring)
         with self._lock():
-            if self._pid != os.getpid():
+            if self._pid != getpid():
                 self._begin_anew()
             self._next_look = now + LOOK_EVERY
             self._look()
@@ -132,7 +136,7 @@ class Recorder:
         for ring, writer in writers.items():
             remaining = writer.retire()
             self._lost[ring]["removed"] += 0 if whole[ring] else remaining
-        self._writers, self._table = {}, None
+        self._forget()
         slots.held.let_go(places)
         # Last: the line may itself be recorded.
         if writers:
@@ -154,7 +158,7 @@ class Recorder:
         table = rings / f"{number}{UNDER_WAY}"
         if self._table is None:
             # What the slot's last owner left is set aside before its ring goes on.
-            left.take_over(table, rings / f"{number}{SPANS}", time.time_ns())
+            left.take_over(table, rings / f"{number}{SPANS}", time_ns())
         # Reserved before it is needed: a disk may be full when there is something to tell.
         self._open_ring(EVENTS, rings / f"{number}{EVENTS}", EVENT_BYTES)
         if self._table is None and ring == SPANS:

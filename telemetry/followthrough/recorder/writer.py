@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import mmap
 import os
-import threading
-from collections import deque
 from pathlib import Path
-from typing import Protocol
+from zlib import crc32
 
 from ..disk import fallocate
+from .pending import KEPT, Pending
 from .ring import (
     COMMIT,
     DROPPED,
@@ -26,44 +25,29 @@ from .ring import (
     WORD,
     WRAP,
     account_in,
-    checksum,
     identity,
     is_empty,
     is_ring,
     room_for,
 )
 
-_MOST_TRIES = 8
-
-
-class Entry(Protocol):
-    """What stands for a record until it is in the ring."""
-
-    def ending(self, head: int) -> None:
-        """The record is committed once the ring's head is there."""
-
-    def end(self) -> None:
-        """The record is kept, or counted as dropped; may be said twice."""
-
-
-class Pending:
-    """A record on its way into a ring, where it comes once, however often it is put in."""
-
-    __slots__ = ("entry", "is_kept", "number", "payload", "tries")
-
-    def __init__(self, payload: bytes = b"", entry: Entry | None = None) -> None:
-        self.payload = payload
-        self.entry = entry
-        self.number: int | None = None
-        self.is_kept = False
-        self.tries = 0
+# The places of what the header holds, in words.
+_HEAD, _ACCEPTED, _GIVEN, _TAIL = (
+    place // WORD.size for place in (HEAD, HEAD + WORD.size, GIVEN, TAIL)
+)
+_DROPPED = {reason: DROPPED // WORD.size + n for n, reason in enumerate(REASONS)}
+_COMMITTED = slice(HEAD, HEAD + COMMIT.size)
+_SIZE = RECORD.size
+_UP = _SIZE + 7  # for `room_for`, in place
+_MARK = RECORD.pack(WRAP, 0, 0)
+_pack, _commit = RECORD.pack, COMMIT.pack
 
 
 class Writer:
     """Puts records into a ring file, made if need be; raises OSError on a full disk.
 
     Only the process that holds the ring's slot may have one. An exception out of a signal's handler
-    may cut it off at any call: a record that is put in again goes on where it was.
+    may cut it off at any call: a record that is put in again is there once.
     """
 
     def __init__(self, path: Path, capacity: int) -> None:
@@ -76,11 +60,12 @@ class Writer:
             self._map = mmap.mmap(fd, PAGE + self._capacity)
         finally:
             os.close(fd)
+        # A word is read and written without a call, and by one store.
+        self._words = memoryview(self._map)[:PAGE].cast("Q")
+        # A record that ends before this is not too large, has room, and is in one piece.
+        self._limit = 0
         self._path = path
-        # A signal's handler may record too, in the middle of a record.
-        self._lock = threading.RLock()
-        self._writing = self._retired = False
-        self._waiting: deque[Pending] = deque()
+        self._retired = False
         self._account_for_the_dead()
 
     def put(self, payload: bytes) -> None:
@@ -88,32 +73,51 @@ class Writer:
         self.keep(Pending(payload))
 
     def keep(self, pending: Pending) -> bool:
-        """Append a record, or count it as dropped; False if this writer is retired."""
-        waiting = self._waiting
-        waiting.append(pending)
-        with self._lock:
+        """Append a record, or count it as dropped; False if this writer is retired.
+
+        All is made ready for the place that is next; whoever finds then that another record was
+        given it meanwhile begins again. In one function, as it runs for each record of the host.
+        """
+        words, payload = self._words, pending.payload
+        size = len(payload)
+        while not pending.fate:
+            number, head = words[_GIVEN], words[_HEAD]
+            after = head + (size + _UP & -8)
+            if after <= self._limit:
+                at = PAGE + head % self._capacity
+            else:
+                if self._retired:
+                    return False
+                at, after = self._place(pending, number, head)
+                if not at:
+                    continue
+            record = _pack(size, crc32(payload, number), number) + payload
+            where = slice(at, at + _SIZE + size)
+            committed = _commit(after, words[_ACCEPTED] + 1)
+            place = pending.place
+            # From here on there is no call: only a kill comes in.
+            if words[_GIVEN] != number:
+                continue
             if self._retired:
-                pending.number = None
                 return False
-            # A signal's handler may be recording in the middle of a record.
-            if not self._writing:
-                self._writing = True
-                try:
-                    while waiting:
-                        self._append(waiting[0])
-                        waiting.popleft()
-                finally:
-                    self._writing = False
+            words[_GIVEN] = number + 1
+            self._map[where] = record
+            if place is not None:
+                # The store that commits the record says too that its span has ended.
+                place.words[1] = after
+            self._map[_COMMITTED] = committed
+            pending.fate = KEPT
+            if place is not None:
+                pending.place = None
+                place.free.append(place)
+            return True
+        pending.leave()
         return True
 
     def offer(self, pending: Pending) -> bool:
         """Append a record if there is room for it; if not, it never was here."""
-        with self._lock:
-            if pending.is_kept:
-                return True
-            if self._place(WORD.unpack_from(self._map, HEAD)[0], len(pending.payload))[2]:
-                return False
-            return self.keep(pending) and pending.is_kept
+        pending.is_counted = False
+        return self.keep(pending) and pending.fate == KEPT
 
     def is_in_place(self) -> bool:
         """Whether the file is still where it was opened."""
@@ -127,70 +131,54 @@ class Writer:
 
     def retire(self) -> int:
         """Take no more; the number of records that nobody can read if the file is gone."""
-        with self._lock:
-            self._retired = True
-            return account_in(self._map[: TAIL + READ.size]).held
+        self._retired = True
+        return account_in(self._map[: TAIL + READ.size]).held
 
     def lost(self, reason: str, number: int) -> None:
-        """Count records that never came here, before any other is put in."""
-        with self._lock:
-            self._drop(reason, number)
+        """Count records that never came here."""
+        self._words[_GIVEN] += number
+        self._words[_DROPPED[reason]] += number
 
-    def _append(self, pending: Pending) -> None:
-        pending.tries += 1
-        if pending.tries > _MOST_TRIES:
-            return
-        # Read anew each time: this record, or the one before it, may have been cut off.
-        view, entry, payload = self._map, pending.entry, pending.payload
-        state = STATE.unpack_from(view, HEAD)
-        # All that were accepted, or dropped for one of the reasons.
-        number = sum(state[1:-1])
-        if pending.number is None:
-            pending.number = number
-        if pending.number >= number:
-            WORD.pack_into(view, GIVEN, number + 1)
-            at, after, reason = self._place(state[0], len(payload))
-            if reason:
-                self._drop(reason)
-            else:
-                size = len(payload)
-                RECORD.pack_into(view, at, size, checksum(payload, number), number)
-                at += RECORD.size
-                view[at : at + size] = payload
-                if entry is not None:
-                    entry.ending(after)
-                view[HEAD:DROPPED] = COMMIT.pack(after, state[1] + 1)
-                pending.is_kept = True
-        if entry is not None:
-            entry.end()
+    def _place(self, pending: Pending, number: int, head: int) -> tuple[int, int]:
+        """Where the record begins and the head after it; zeros where it can't be."""
+        words, capacity = self._words, self._capacity
+        room, tail, at = room_for(len(pending.payload)), words[_TAIL], head % capacity
+        left = capacity - at
+        # A record is in one piece: what doesn't fit at the file's end is at its beginning.
+        after = head + room + (left if room > left else 0)
+        if room > self._largest or after - tail > capacity:
+            self._drop(pending, number, "large" if room > self._largest else "full")
+            return 0, 0
+        if room > left:
+            self._mark_the_end(at, number)
+            return PAGE, after
+        self._limit = min(tail + capacity, head + left, head + self._largest)
+        return PAGE + at, after
 
-    def _place(self, head: int, size: int) -> tuple[int, int, str]:
-        """Where a record begins, the head after it, or why it can't be."""
-        capacity, room = self._capacity, room_for(size)
-        at = head % capacity
-        # Else it is at the file's beginning.
-        fits = at + room <= capacity
-        after = head + room if fits else head + room + capacity - at
-        if after - WORD.unpack_from(self._map, TAIL)[0] > capacity or room > self._largest:
-            return 0, after, "large" if room > self._largest else "full"
-        if not fits:
-            self._mark_the_end(at)
-            at = 0
-        return PAGE + at, after, ""
-
-    def _mark_the_end(self, at: int) -> None:
+    def _mark_the_end(self, at: int, number: int) -> None:
         """Say that the record is at the file's beginning, where this place has room to say it."""
-        if self._capacity - at >= RECORD.size:
-            RECORD.pack_into(self._map, PAGE + at, WRAP, 0, 0)
+        where = slice(PAGE + at, PAGE + at + _SIZE)
+        # Without a call, as the place is another record's if that has come meanwhile.
+        if self._capacity - at >= _SIZE and self._words[_GIVEN] == number and not self._retired:
+            self._map[where] = _MARK
 
-    def _drop(self, reason: str, number: int = 1) -> None:
-        at = DROPPED + WORD.size * REASONS.index(reason)
-        WORD.pack_into(self._map, at, WORD.unpack_from(self._map, at)[0] + number)
+    def _drop(self, pending: Pending, number: int, reason: str) -> None:
+        words, counter = self._words, _DROPPED[reason]
+        # Without a call, as above.
+        if words[_GIVEN] == number and not self._retired:
+            if pending.is_counted:
+                words[_GIVEN] = number + 1
+                words[counter] += 1
+            pending.fate = reason
 
     def _account_for_the_dead(self) -> None:
         """Count the number that a killed owner has given to a record it never finished."""
         _, accepted, *dropped, given = STATE.unpack_from(self._map, HEAD)
-        self._drop("interrupted", max(0, given - accepted - sum(dropped)))
+        settled = accepted + sum(dropped)
+        if given > settled:
+            self._words[_DROPPED["interrupted"]] += given - settled
+        else:
+            self._words[_GIVEN] = settled
 
 
 def _opened(path: Path, capacity: int) -> int:

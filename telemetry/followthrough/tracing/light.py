@@ -26,8 +26,7 @@ from opentelemetry.trace import (
 from .. import guard
 from ..recorder import encode
 from ..recorder.encode import UNSET, Begun, Kept
-from ..recorder.inflight import Entry
-from ..recorder.writer import Pending
+from ..recorder.pending import Pending
 
 if TYPE_CHECKING:
     from .light_tracer import LightTracer
@@ -39,7 +38,7 @@ _NAMES = frozenset({str})
 logger = logging.getLogger(__name__)
 
 
-class LightSpan(trace.Span, sdk.ReadableSpan):
+class LightSpan(Pending, trace.Span, sdk.ReadableSpan):
     """A span without locks: each change is one step, and the ring takes it once."""
 
     # What most spans never change is the class's.
@@ -51,12 +50,11 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
     _is_sampled = True
     _record_exception = _set_status_on_exception = True
     _status = UNSET
-    # Where it stands in case its process is killed, and what of it is encoded: that holds as long
-    # as nothing changes that was there when it began.
-    _entry: Entry | None = None
+    # Whether it begins in this process, and so is noted in case that is killed.
+    _begins = False
+    # What of it is encoded: that holds as long as nothing changes that was there when it began.
     _kept: Kept | None = None
     _begun: Begun | None = None
-    _pending: Pending | None = None
     _end_time: int | None = None
 
     def __init__(
@@ -203,8 +201,7 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
 
     def note(self) -> None:
         """Keep where it stands now, if it begins in this process."""
-        entry = self._entry
-        if entry is None:
+        if not self._begins:
             return
         try:
             tracer, begun = self._tracer, self._begun
@@ -213,10 +210,10 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
             else:
                 self._begun = None
                 begun = encode.begun_again(self, begun)
-            tracer.recorder.begin(tracer.prefixes[self._is_sampled] + begun[0], entry)
+            tracer.recorder.begin(tracer.prefixes[self._is_sampled] + begun[0], self)
             self._begun = begun
         except BaseException as error:  # noqa: BLE001  raised on where it is to be
-            entry.end()
+            self.leave()
             guard.caught("recorder.on_start", error)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
@@ -262,15 +259,13 @@ class LightSpan(trace.Span, sdk.ReadableSpan):
 
     def _recorded(self) -> None:
         """Put it into the ring, once however often it is said."""
-        tracer, pending = self._tracer, self._pending
-        if pending is None:
-            if not self._is_sampled:
-                if self._entry is not None:
-                    tracer.recorder.give_up(self._entry)
-                return
-            payload = tracer.prefixes[True] + encode.span(self, self._begun)
-            pending = self._pending = Pending(payload, self._entry)
-        tracer.recorder.put(pending)
+        recorder = self._tracer.recorder
+        if self._is_sampled:
+            if not self.payload:
+                self.payload = self._tracer.prefixes[True] + encode.span(self, self._begun)
+            recorder.put(self)
+        elif self.place is not None:
+            recorder.give_up(self)
 
     def _is_ended(self) -> bool:
         if self._end_time is None:

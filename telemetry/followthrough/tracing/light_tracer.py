@@ -18,7 +18,6 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link, SpanContext, SpanKin
 
 from ..recorder import encode, record
 from ..recorder.encode import Kept
-from ..recorder.inflight import Entry
 from ..recorder.processor import RecorderProcessor
 from .light import LightSpan, UnsampledSpan
 
@@ -117,13 +116,13 @@ class LightTracer:
                 span.add_link(link.context, link.attributes)
         if parent is None or parent[2]:
             # It begins in this process.
-            span._entry = Entry()
+            span._begins = True
         if is_sampled:
             return span
         span._is_sampled = False
         if is_recording:
             return span
-        return trace.NonRecordingSpan(own) if span._entry is None else UnsampledSpan(span)
+        return UnsampledSpan(span) if span._begins else trace.NonRecordingSpan(own)
 
     def _chosen(
         self,

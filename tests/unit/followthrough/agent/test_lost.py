@@ -20,7 +20,8 @@ from followthrough.agent.finisher import Finisher, finished
 from followthrough.agent.shipper import Shipper
 from followthrough.alerts import spool
 from followthrough.recorder import encode, inflight, record
-from followthrough.recorder.inflight import Cause, Entry, Watcher
+from followthrough.recorder.inflight import Cause, Watcher
+from followthrough.recorder.pending import Pending
 from followthrough.recorder.recorder import Recorder
 from followthrough.recorder.shorten import shortened
 from followthrough.testing import Captured, capture
@@ -61,7 +62,7 @@ def die_with(state_dir: Path, *records: bytes, watcher: Watcher | None = None) -
             recorder = Recorder(state_dir, 1 << 16)
             recorder.watcher = watcher or Watcher()
             for each in records:
-                recorder.begin(each, Entry())
+                recorder.begin(each, Pending())
             os._exit(0)
         os._exit(1)
     assert os.waitpid(pid, 0)[1] == 0

@@ -20,9 +20,11 @@ from followthrough.agent.sender import Answer
 from followthrough.agent.shipper import Shipper
 from followthrough.recorder import record, ring
 from followthrough.recorder.account import by_kind
+from followthrough.recorder.pending import Pending
+from followthrough.recorder.places import LOGS
 from followthrough.recorder.recorder import Recorder
 from followthrough.recorder.ring import Account
-from followthrough.recorder.writer import Pending, Writer
+from followthrough.recorder.writer import Writer
 from tests.support import wait_for
 
 TAKEN = Answer(taken=True)
@@ -217,7 +219,7 @@ def test_log_records_go_by_themselves(tmp_path: Path, sink: Sink) -> None:
     recorder, lines = Recorder(tmp_path, 1 << 16), LogSink()
     prefix = record.prefix(b"\x0a\x00", b"\x0a\x00", record.LOG)
     body = LogRecord(body=AnyValue(string_value="hello")).SerializeToString()
-    recorder.put(Pending(prefix + body))
+    recorder.put(Pending(prefix + body), LOGS)
     put_span(recorder, "a")
     sink.answers.append(BUSY)
     Shipper(tmp_path, sink, 0.01).ship()

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import Any
+from zlib import crc32
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
@@ -14,13 +22,14 @@ from followthrough import tracing
 from followthrough.agent import lost
 from followthrough.agent.finisher import Finisher, finished
 from followthrough.agent.shipper import Shipper
-from followthrough.recorder import encode, inflight, record
+from followthrough.recorder import encode, inflight, record, ring
 from followthrough.recorder import left as leavings
-from followthrough.recorder.inflight import Cause, Entry, Table, Watcher
+from followthrough.recorder.inflight import Cause, Table, Watcher
 from followthrough.recorder.left import Left
+from followthrough.recorder.pending import KEPT, Pending, Place
 from followthrough.recorder.processor import RecorderProcessor
 from followthrough.recorder.recorder import Recorder
-from followthrough.recorder.writer import Pending, Writer
+from followthrough.recorder.writer import Writer
 from tests.unit.followthrough.agent.test_shipper import Sink
 
 WATCHER = Watcher(os.getppid(), 0.5)
@@ -37,10 +46,15 @@ def table(places: tuple[Path, Path]) -> Table:
     return Table(places[0], WATCHER)
 
 
-def begin(table: Table, record: bytes) -> Entry:
-    entry = Entry()
-    table.begin(record, entry)
-    return entry
+def begin(table: Table, record: bytes) -> Pending:
+    pending = Pending(b"record")
+    table.begin(record, pending)
+    return pending
+
+
+def place(pending: Pending) -> Place:
+    assert pending.place is not None
+    return pending.place
 
 
 def left(folder: Path) -> Left:
@@ -52,8 +66,8 @@ def left(folder: Path) -> Left:
 
 def test_what_has_not_ended_is_left(table: Table, places: tuple[Path, Path]) -> None:
     entries = [begin(table, each) for each in (b"one", b"two", b"three")]
-    entries[1].end()
-    entries[1].end()
+    entries[1].leave()
+    entries[1].leave()
     leavings.take_over(*places, NOW)
     found = left(places[0].parent)
     assert sorted(found.records.values()) == [b"one", b"three"]
@@ -61,41 +75,135 @@ def test_what_has_not_ended_is_left(table: Table, places: tuple[Path, Path]) -> 
 
 
 def test_where_all_has_ended_nothing_is_left(table: Table, places: tuple[Path, Path]) -> None:
-    begin(table, b"one").end()
+    begin(table, b"one").leave()
     leavings.take_over(*places, NOW)
     assert list(places[0].parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("committed", [True, False])
-def test_a_span_whose_record_was_committed_has_ended(
-    table: Table, places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, committed: bool
+def killed_before(step: int, work: Callable[[], object]) -> bool:
+    """Run `work` in a child that is killed before its nth instruction; False if it ended first."""
+    steps = itertools.count(1)
+
+    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
+        frame.f_trace_opcodes = True
+        if event == "opcode" and next(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    pid = os.fork()
+    if pid == 0:
+        sys.settrace(trace)
+        work()
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+def test_killed_before_any_instruction_a_span_is_either_recorded_or_left(
+    table: Table, places: tuple[Path, Path]
 ) -> None:
-    """Killed between the record's last store and the entry's, or just before it."""
-    entry = begin(table, b"one")
-    writer = Writer(places[1], 1024)
-    if committed:
-        with monkeypatch.context() as killed:
-            killed.setattr(Entry, "end", lambda _entry: None)
-            writer.keep(Pending(b"record", entry))
-    else:
-        entry.ending(64)
-    leavings.take_over(*places, NOW)
-    assert [path.suffix for path in places[0].parent.glob("0*")].count(".left") == (not committed)
+    writer, fd = Writer(places[1], 1 << 16), os.open(places[1], os.O_RDWR)
+    pending, kept = begin(table, b"one"), []
+    for step in itertools.count(1):
+        was_killed = killed_before(step, partial(writer.keep, pending))
+        raw = places[0].read_bytes()
+        is_left = [each for _, each in leavings._unended(raw, ring.head_of(fd))] == [b"one"]
+        kept.append(len(ring.read(fd, 1 << 16).payloads))
+        assert is_left == (not kept[-1])
+        # Again from the beginning, with the number that was given and not used counted.
+        ring.settle(fd, ring.read(fd, 1 << 16), exported=kept[-1])
+        writer = Writer(places[1], 1 << 16)
+        place(pending).words[1] = 0
+        if not was_killed:
+            break
+    assert kept == sorted(kept)
+    account = ring.account_of(fd)
+    assert account.produced == account.exported + account.dropped["interrupted"]
+    assert 5 < account.dropped["interrupted"] < kept.count(0)
+    os.close(fd)
+
+
+def test_killed_before_any_instruction_of_its_begin_a_span_is_left_whole_or_not(
+    table: Table, places: tuple[Path, Path]
+) -> None:
+    """In a place where another one has stood, whose record is in the ring."""
+    writer, earlier = Writer(places[1], 1 << 16), begin(table, b"earlier")
+    writer.keep(earlier)
+    found = []
+    for step in itertools.count(1):
+        was_killed = killed_before(step, lambda: table.begin(b"later", Pending()))
+        head = writer._words[ring.HEAD // 8]
+        found += [dict(leavings._unended(places[0].read_bytes(), head))]
+        if not was_killed:
+            break
+        # The place as its first span has left it.
+        again = table.free[-1]
+        again.body[:7], again.words[1] = b"earlier", head
+        again.words[0] = crc32(b"earlier") << 32 | 7
+    assert found[-1] == {0: b"later"}
+    assert all(each in ({}, {0: b"later"}) for each in found)
+
+
+def test_at_each_call_a_place_is_taken_or_free(table: Table, places: tuple[Path, Path]) -> None:
+    """So that what a signal's handler raises there loses none."""
+    writer, held = Writer(places[1], 1 << 16), Pending(b"record")
+    seen: list[bool] = []
+
+    def look(_frame: FrameType, event: str, _argument: Any) -> None:
+        if event not in ("call", "c_return"):
+            return
+        assert table.used == (held.place is not None)
+        assert (writer._words[ring.HEAD // 8] > 0) == (held.fate == KEPT)
+        seen.append(held.place is not None)
+
+    sys.setprofile(look)
+    try:
+        table.begin(b"x", held)
+        writer.keep(held)
+    finally:
+        sys.setprofile(None)
+    assert {True, False} == set(seen)
+    assert (held.fate, table.used) == (KEPT, 0)
+
+
+def test_what_began_in_the_parent_is_the_parents_to_end(tmp_path: Path) -> None:
+    recorder, pending = Recorder(tmp_path, 1 << 16), Pending(b"Tparent" + bytes(40))
+    recorder.begin(b"parent", pending)
+    pid = os.fork()
+    if pid == 0:
+        recorder.put(pending)
+        os._exit(0 if pending.fate == KEPT else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    ((_, record),) = leavings._unended((tmp_path / "rings" / "0.open").read_bytes(), 1 << 20)
+    assert record == b"parent"
+    recorder.give_up(pending)
+    assert not list(leavings._unended((tmp_path / "rings" / "0.open").read_bytes(), 0))
+
+
+def test_a_run_that_has_ended_is_not_found(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, 1 << 16)
+    tracer, said = TracerProvider().get_tracer("x"), {"celery.task_name": "pay", "id": "abc"}
+    span = tracer.start_span("process pay", kind=SpanKind.CONSUMER, attributes=said)
+    begun = record.prefix(b"\x0a\x00", b"\x0a\x00") + encode.span(span)  # type: ignore[arg-type]
+    pending = Pending(begun)
+    recorder.begin(begun, pending)
+    assert leavings.find(tmp_path / "rings", os.getpid(), b"abc") == begun
+    recorder.put(pending)
+    assert leavings.find(tmp_path / "rings", os.getpid(), b"abc") is None
 
 
 def test_what_has_no_room_is_not_kept(table: Table, places: tuple[Path, Path]) -> None:
     entries = [begin(table, b"x") for _ in range(inflight.MOST)]
-    assert {each.number for each in entries} == set(range(inflight.MOST))
-    assert begin(table, b"x").table is None
-    entries[5].end()
-    assert begin(table, b"x").number == 5
+    assert {place(each).number for each in entries} == set(range(inflight.MOST))
+    assert begin(table, b"x").place is None
+    entries[5].leave()
+    assert place(begin(table, b"x")).number == 5
 
 
 def test_a_torn_entry_is_passed_over(table: Table, places: tuple[Path, Path]) -> None:
     begin(table, b"whole")
     torn = begin(table, b"torn")
     with places[0].open("r+b") as file:
-        file.seek(inflight.at(torn.number) + 16)
+        file.seek(inflight.at(place(torn).number) + 16)
         file.write(b"?")
     leavings.take_over(*places, NOW)
     assert left(places[0].parent).records == {0: b"whole"}

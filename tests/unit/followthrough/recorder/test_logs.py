@@ -24,6 +24,8 @@ from opentelemetry.sdk.resources import Resource
 
 from followthrough.recorder import encode, record, request
 from followthrough.recorder.logs import LogRecorder, RecorderLogProcessor
+from followthrough.recorder.pending import KEPT
+from followthrough.recorder.places import LOGS
 from tests.unit.followthrough.recorder.test_encode import ATTRIBUTES, CONTEXTS, VALUES, exact
 
 TIMES = st.integers(1, 2**63)
@@ -46,9 +48,10 @@ class Kept:
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
 
-    def put(self, pending: Any) -> None:
-        if pending.number is None:
-            pending.number = len(self.payloads)
+    def put(self, pending: Any, ring: str) -> None:
+        assert ring == LOGS
+        if not pending.fate:
+            pending.fate = KEPT
             self.payloads.append(pending.payload)
 
     @property
@@ -153,9 +156,9 @@ def test_a_line_is_of_the_resource_that_holds_at_its_time() -> None:
 
 def test_a_line_that_a_signal_cuts_off_is_recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     class CutOff(Kept):
-        def put(self, pending: Any) -> None:
-            is_first = pending.number is None
-            super().put(pending)
+        def put(self, pending: Any, ring: str) -> None:
+            is_first = not pending.fate
+            super().put(pending, ring)
             if is_first:
                 raise KeyboardInterrupt
 

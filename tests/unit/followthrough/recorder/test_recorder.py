@@ -6,17 +6,17 @@ import errno
 import logging
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from followthrough import slots
-from followthrough.recorder import account, left, writer
-from followthrough.recorder.inflight import Entry
+from followthrough.recorder import account, left, obstacle, writer
+from followthrough.recorder.pending import Pending
 from followthrough.recorder.places import EVENTS, LOGS, SPANS
 from followthrough.recorder.record import LOG
 from followthrough.recorder.recorder import Recorder
-from followthrough.recorder.writer import Pending
 
 RECORD = b"T" + bytes(40)
 
@@ -63,7 +63,7 @@ def test_a_slot_taken_for_something_else_gives_what_was_left_there_to_the_agent(
     """A process that counts and records no span holds the slot of one that was killed."""
     pid = os.fork()
     if pid == 0:
-        Recorder(tmp_path, 1 << 16).begin(RECORD, Entry())
+        Recorder(tmp_path, 1 << 16).begin(RECORD, Pending())
         os._exit(0)
     os.waitpid(pid, 0)
     assert (tmp_path / "rings" / "0.open").exists()
@@ -79,12 +79,12 @@ def test_what_it_tells_of_itself_may_be_recorded_too(tmp_path: Path) -> None:
 
     class Recording(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            recorder.put(Pending(LOG + record.getMessage().encode() + bytes(40)))
+            recorder.put(Pending(LOG + record.getMessage().encode() + bytes(40)), LOGS)
 
     told, handler = logging.getLogger("followthrough.recorder.recorder"), Recording()
     told.addHandler(handler)
     try:
-        recorder.put(Pending(LOG + bytes(40)))
+        recorder.put(Pending(LOG + bytes(40)), LOGS)
         shutil.rmtree(tmp_path)
         recorder._next_look = 0.0
         recorder.put(Pending(RECORD))
@@ -93,3 +93,11 @@ def test_what_it_tells_of_itself_may_be_recorded_too(tmp_path: Path) -> None:
     assert account.totals(tmp_path, SPANS).held == 1
     assert account.totals(tmp_path, LOGS).held == 1
     assert b"files in" in (tmp_path / "rings" / "0.logs").read_bytes()
+
+
+def test_without_the_global_interpreter_lock_nothing_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert obstacle(tmp_path) is None
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    assert "global interpreter lock" in str(obstacle(tmp_path))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -15,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from followthrough.recorder import places, ring
 from followthrough.recorder import writer as writer_module
+from followthrough.recorder.pending import Pending
 from followthrough.recorder.places import SPANS
 from followthrough.recorder.writer import Writer
 
@@ -193,27 +198,106 @@ def test_threads_lose_nothing(path: Path) -> None:
         threading.Thread(target=lambda n=n: [shared.put(bytes([n, i])) for i in range(250)])
         for n in range(4)
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     fd = os.open(path, os.O_RDWR)
     assert sorted(take(fd, 1 << 20)) == sorted(bytes([n, i]) for n in range(4) for i in range(250))
     os.close(fd)
 
 
-def test_a_record_in_the_middle_of_a_record_follows_it(writer: Writer, reader: int) -> None:
-    """As from a signal's handler, which runs between two steps of the one below it."""
-    whole = writer._append
+def calls_of(work: Callable[[], object], at_call: Callable[[int], None]) -> None:
+    """Run it with what a signal's handler might do, at each of its calls; told which call it is."""
+    number = itertools.count()
 
-    def interrupted(pending: writer_module.Pending) -> None:
-        if pending.payload == b"outer":
-            writer.put(b"inner")
-        whole(pending)
+    def come_in(_frame: FrameType, event: str, _argument: object) -> None:
+        # It comes after a call into C, and as a function of Python begins.
+        if event in ("call", "c_return"):
+            at_call(next(number))
 
-    writer._append = interrupted  # type: ignore[method-assign]
-    writer.put(b"outer")
-    assert take(reader) == [b"outer", b"inner"]
+    sys.setprofile(come_in)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+
+
+class Raised(BaseException):
+    """What a signal's handler raises."""
+
+
+@pytest.mark.parametrize("size", [5, 400, 1500])
+@pytest.mark.parametrize("before", [0, 980])
+def test_a_record_in_the_middle_of_a_record_is_one_more(
+    tmp_path: Path, before: int, size: int
+) -> None:
+    """As from a signal's handler, at any call; also at the file's end, and of a too large one."""
+    for at in range(100):
+        path = tmp_path / f"{at}.spans"
+        writer, came = Writer(path, 4096), []
+        fd = os.open(path, os.O_RDWR)
+        for _ in range(4 if before else 0):
+            writer.put(b"b" * before)
+        take(fd, 4096)
+
+        def come_in(call: int, at: int = at, writer: Writer = writer, came: Any = came) -> None:
+            words = writer._words
+            # Nothing is half done at a call.
+            assert words[ring.GIVEN // 8] == sum(words[n] for n in range(9, ring.GIVEN // 8))
+            if call == at:
+                came.append(call)
+                writer.put(b"inner")
+
+        calls_of(lambda writer=writer: writer.put(b"o" * size), come_in)
+        if not came:
+            break
+        outer = [] if size == 1500 else [b"o" * size]
+        assert sorted(take(fd, 4096)) == sorted([b"inner", *outer])
+        account = ring.account_of(fd)
+        assert account.dropped["large"] == (size == 1500)
+        assert (account.held, account.torn, account.dropped["interrupted"]) == (0, 0, 0)
+        os.close(fd)
+    assert at > 4
+
+
+@pytest.mark.parametrize("size", [5, 400, 1000])
+def test_a_record_cut_off_at_any_call_and_put_in_again_is_there_once(
+    tmp_path: Path, size: int
+) -> None:
+    for at in range(100):
+        path = tmp_path / f"{at}.spans"
+        writer, pending = Writer(path, 2048), Pending(b"x" * size)
+
+        def come_in(call: int, at: int = at) -> None:
+            if call == at:
+                raise Raised
+
+        try:
+            calls_of(lambda w=writer, p=pending: w.keep(p), come_in)
+            break
+        except Raised:
+            writer.keep(pending)
+        fd = os.open(path, os.O_RDWR)
+        assert take(fd) == ([] if size == 1000 else [pending.payload])
+        assert ring.account_of(fd).produced == 1
+        os.close(fd)
+    assert at > 4
+
+
+def test_a_retired_writer_takes_no_more(writer: Writer, reader: int) -> None:
+    writer.put(b"one")
+    assert writer.retire() == 1
+    for size in (1, 500, 5000):
+        late = Pending(b"x" * size)
+        assert not writer.keep(late)
+        assert not late.fate
+    assert ring.account_of(reader).produced == 1
 
 
 class Ring(RuleBasedStateMachine):
