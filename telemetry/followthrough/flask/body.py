@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from werkzeug.wrappers import response as werkzeug_response
 from werkzeug.wsgi import ClosingIterator
 
+from .. import guard
 from ..tracing.current import attach, reset
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ def is_whole(body: Any) -> bool:
             and content.__class__ is list
             and len(content) <= 1
         )
-    except (AttributeError, ValueError):
+    except Exception as error:
+        if guard.is_hosts(error):
+            raise
+        # It is of another make.
         return False
 
 

@@ -13,18 +13,25 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import flask
+from flask import globals as globals_
 from flask.app import Flask
 from flask.signals import got_request_exception
 
 from .. import guard
 from ..tracing.current import attach, reset
 from . import place
+from .body import is_whole
 from .options import Options
+from .place import WRAPPED
 from .request import KEY, begin
 
 _APP = "_followthrough_options"
 _flask_call: Callable[..., Iterable[bytes]] = Flask.__call__
 _flask_preprocess: Callable[..., Any] = Flask.preprocess_request
+
+
+# What `flask.request` stands for; of its own name before Flask 3.2.
+_context: Any = getattr(globals_, "_cv_request", None) or globals_._cv_app  # noqa: SLF001
 
 
 class _Hooked:
@@ -96,10 +103,9 @@ def _remove_unused() -> None:
 def _call(app: Flask, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
     own = app.__dict__
     options = own.get(_APP, _Hooked.everyone)
-    around = environ.get(KEY)
-    if options is None or (around is not None and not around.ended):
+    if options is None or (KEY in environ and not environ[KEY].ended):
         return _flask_call(app, environ, start_response)
-    if place.WRAPPED in own:
+    if WRAPPED in own:
         _unwrap(app)
     request = begin(options, environ, start_response)
     if request is None:
@@ -112,24 +118,29 @@ def _call(app: Flask, environ: dict[str, Any], start_response: Callable[..., Any
         raise
     finally:
         reset(token)
+    if is_whole(body):
+        request.end()
+        return body
     return request.sent(body, environ)
 
 
 @guard.guarded("flask.unwrap")
 def _unwrap(app: Flask) -> None:
     with _Hooked.lock:
-        if place.WRAPPED in vars(app):
+        if WRAPPED in vars(app):
             place.unwrap(app)
 
 
-def _preprocess(app: Flask, *args: Any, **kwargs: Any) -> Any:
+def _preprocess(app: Flask, *context: Any) -> Any:
     try:
-        request = flask.request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-        if (current := request.environ.get(KEY)) is not None:
-            current.matched(request)
+        request = _context.get().request
+        environ = request.environ
+        if KEY in environ:
+            environ[KEY].matched(request, environ)
     except Exception as error:  # noqa: BLE001  raised on where it is to be
         guard.caught("flask.preprocess_request", error)
-    return _flask_preprocess(app, *args, **kwargs)
+    # Flask 3.2 hands its context over.
+    return _flask_preprocess(app, *context) if context else _flask_preprocess(app)
 
 
 @guard.guarded("flask.got_request_exception")

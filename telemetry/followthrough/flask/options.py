@@ -46,6 +46,11 @@ class Options:
         return captured(**self.captured)
 
     @functools.cached_property
+    def start(self) -> Callable[..., trace.Span]:
+        """What starts a request's span."""
+        return tracing.undescribed(self.tracer)
+
+    @functools.cached_property
     def is_plain(self) -> bool:
         """Whether a request is told, and nothing besides: all that is asked of most."""
         asked = (self.meters, self.excluded, self.request_hook, self.response_hook)
@@ -56,19 +61,22 @@ class Options:
         """Whether this request is not to be told."""
         return self.excluded is not None and self.excluded.url_disabled(url(environ))
 
+    @functools.cached_property
+    def is_commented(self) -> bool:
+        """Whether SQL comments say all there is to say of a request's route, as by default."""
+        return self.comments is not None and not self.comments
+
     def comment(self, request: Request) -> dict[str, str]:
         """What SQL comments say of this request, as the stock instrumentor has it."""
-        rule = request.url_rule
-        if rule is not None and not self.comments:
-            return {"framework": _FRAMEWORK, "controller": rule.endpoint, "route": rule.rule}
-        values = (_FRAMEWORK, request.endpoint, rule.rule if rule else None)
-        if not self.comments:
-            return {key: value for key, value in zip(_COMMENT, values, strict=True) if value}
+        if self.comments is None:
+            return {}
+        rule, wanted = request.url_rule, self.comments
+        values = (FRAMEWORK, request.endpoint, rule.rule if rule else None)
         pairs = zip(_COMMENT, values, strict=True)
-        return {key: value for key, value in pairs if value and self.comments.get(key, True)}
+        return {key: value for key, value in pairs if value and wanted.get(key, True)}
 
 
-_FRAMEWORK = f"flask:{flask_version}"
+FRAMEWORK = f"flask:{flask_version}"
 _COMMENT = ("framework", "controller", "route")
 
 
@@ -79,7 +87,12 @@ class Meters:
     active: UpDownCounter
     duration: Histogram
 
-    def begun(self, attributes: Mapping[str, Any], step: int) -> None:
+    def begun(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        """Count a request that begins, and give what is to be told of it as it ends."""
+        self.count(attributes, 1)
+        return attributes.copy()
+
+    def count(self, attributes: Mapping[str, Any], step: int) -> None:
         """Count a request that begins (1) or ends (-1)."""
         wanted = (names.HTTP_METHOD, names.URL_SCHEME)
         self.active.add(step, {key: attributes[key] for key in wanted})

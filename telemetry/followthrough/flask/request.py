@@ -13,6 +13,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation import propagators
 from opentelemetry.instrumentation.wsgi import default_response_propagation_setter
+from opentelemetry.propagate import get_global_textmap
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation import _SPAN_KEY
 
@@ -21,9 +22,10 @@ from ..logs.context import FIELDS
 from ..outcome import RequestOutcome, answered, decide_request
 from ..tracing import exceptions, ids, propagation
 from ..tracing.current import get_current, is_suppressed
+from ..tracing.propagation import asked_for
 from .attributes import PROXY_FIX, Alike, behind_proxies, of_request, span_name
-from .body import Body, is_file, is_whole
-from .options import Options
+from .body import Body, is_file
+from .options import FRAMEWORK, Options
 
 if TYPE_CHECKING:
     from flask import Request as FlaskRequest
@@ -57,17 +59,21 @@ class Request:
     # What the host's own meters are told.
     measured: dict[str, Any] | None = None
 
-    def matched(self, request: FlaskRequest) -> None:
+    def matched(self, request: FlaskRequest, environ: dict[str, Any]) -> None:
         """Note the route that an app has found, and do what the stock instrumentor does then."""
         self.is_matched = True
-        environ, rule, options = request.environ, request.url_rule, self.options
+        rule, options = request.url_rule, self.options
         found = behind_proxies(environ) if PROXY_FIX in environ else {}
         if rule is not None:
             self.route = found[_ROUTE] = rule.rule
         tracing.describe(self.span, span_name(self.alike.method, self.route), found)
-        if options.comments is not None:
-            comments: Any = self.context[_COMMENTS]
-            comments.update(options.comment(request))
+        if options.is_commented and rule is not None:
+            # Which `comment` would make of it too.
+            self.context[_COMMENTS].update(  # type: ignore[attr-defined]
+                {"framework": FRAMEWORK, "controller": rule.endpoint, "route": rule.rule}
+            )
+        elif options.comments is not None:
+            self.context[_COMMENTS].update(options.comment(request))  # type: ignore[attr-defined]
         if not options.is_plain:
             self._matched(found, environ)
 
@@ -80,21 +86,25 @@ class Request:
         if options.request_hook is not None:
             options.request_hook(span, environ)
 
-    def start_response(self, status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Any:
         """Stand in for the server's own: note the answer, and pass it on."""
         try:
             self.status = _code(status)
             self.headers = headers
             if not self.is_matched and has_request_context():
                 # A subclass of Flask that does without what hears of it, or a broken session.
-                self.matched(flask_request)
+                self.matched(flask_request, flask_request.environ)
             if propagators._RESPONSE_PROPAGATOR is not None:  # noqa: SLF001  spares a call
                 self._lead_back(propagators._RESPONSE_PROPAGATOR, headers)  # noqa: SLF001
             if not self.options.is_plain:
                 self._answered(status, headers)
         except Exception as error:  # noqa: BLE001  raised on where it is to be
             guard.caught("flask.start_response", error)
-        return self.respond(status, headers, *args)
+        if exc_info is None:
+            return self.respond(status, headers)
+        return self.respond(status, headers, exc_info)
 
     def _answered(self, status: str, headers: list[tuple[str, str]]) -> None:
         options = self.options
@@ -116,9 +126,6 @@ class Request:
     def sent(self, body: Iterable[bytes], environ: Mapping[str, Any]) -> Iterable[bytes]:
         """The body as the server is to have it; the request ends with it."""
         try:
-            if is_whole(body):
-                self.end()
-                return body
             length = _length(self.alike.method, self.status, self.headers)
             if length == 0:
                 self.end()
@@ -172,8 +179,10 @@ class Request:
                     span.set_attribute(_STATUS, decided.status)
                 if decided.error_type:
                     _explain(span, decided, cause)
-                of = span.get_span_context()
-                trace_id, span_id = (f"{of[0]:032x}", f"{of[1]:016x}") if of[5] else ("", "")
+                # By their places: each property of a context is a call.
+                of, trace_id, span_id = span.get_span_context(), "", ""
+                if of[5]:
+                    trace_id, span_id = f"{of[0]:032x}", f"{of[1]:016x}"
                 tell.request(
                     decided, self.alike.method, self.route, self.id, seconds, trace_id, span_id
                 )
@@ -190,7 +199,7 @@ class Request:
         if meters is not None:
             told = {names.HTTP_STATUS: decided.status, names.ERROR_TYPE: decided.error_type}
             measured |= {name: value for name, value in told.items() if value}
-            meters.begun(measured, -1)
+            meters.count(measured, -1)
             meters.ended(seconds, measured, self.span)
 
 
@@ -198,33 +207,32 @@ def begin(options: Options, environ: dict[str, Any], respond: Callable[..., Any]
     """The request, with its span begun; None if it is not to be told."""
     try:
         base = get_current()
-        if (base and is_suppressed(base)) or (
-            not options.is_plain and options.is_excluded(environ)
-        ):
+        if base and is_suppressed(base):
             return None
         request = Request()
         request.started = perf_counter()
-        request.options, request.respond = options, respond
-        found, request.alike = of_request(environ)
-        request.id = found[_ID]
-        if not options.is_plain and options.meters:
-            request.measured = found.copy()
-            options.meters.begun(found, 1)
+        request.options = options
+        request.respond = respond
+        found, alike = of_request(environ)
+        request.alike = alike
+        request.id = request_id = found[_ID]
+        if not options.is_plain:
+            if options.is_excluded(environ):
+                return None
+            request.measured = options.meters and options.meters.begun(found)  # type: ignore[assignment]
+        fields = {"request_id": request_id}
         kind: SpanKind = _SERVER
         links: tuple[trace.Link, ...] = ()
-        if base and trace.get_current_span(base).get_span_context().is_valid:
-            # A framework around this one has a span for the request already.
-            kind = _INTERNAL
-        elif headers := propagation.from_environ(environ):
-            base, links = _received(options, environ, headers, base)
+        # Most requests come with nothing around them, and with none of these headers.
+        if base or not environ.keys().isdisjoint(asked_for(get_global_textmap())):
+            fields = {**base.get(FIELDS, {}), **fields}
+            if trace.get_current_span(base).get_span_context().is_valid:
+                # A framework around this one has a span for the request already.
+                kind = _INTERNAL
+            else:
+                base, links = _received(options, environ, base)
         # It is described as soon as its route is known, before anything of the host runs.
-        alike = request.alike
-        request.span = span = tracing.start_undescribed(
-            options.tracer, alike.name, base, kind, found, links, alike.kept
-        )
-        fields = {"request_id": request.id}
-        if base and (carried := base.get(FIELDS)):
-            fields = {**carried, **fields}
+        request.span = span = options.start(alike.name, base, kind, found, links, alike.kept)
         # Made in one go. What comments of SQL say is filled in as soon as the route is known,
         # wherever the context has gone by then.
         request.context = Context({**base, _SPAN_KEY: span, FIELDS: fields, _COMMENTS: {}})
@@ -235,11 +243,9 @@ def begin(options: Options, environ: dict[str, Any], respond: Callable[..., Any]
     return request
 
 
-def _received(
-    options: Options, environ: dict[str, Any], headers: dict[str, str], base: Context
-) -> propagation.Received:
+def _received(options: Options, environ: dict[str, Any], base: Context) -> propagation.Received:
     return propagation.received(
-        headers,
+        propagation.from_environ(environ),
         base,
         trusted=bool(_trusts(options, environ)),
         kept_baggage=options.kept_baggage,

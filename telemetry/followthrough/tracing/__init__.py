@@ -13,7 +13,7 @@ from .provider import (
     note_cause,
     under_way,
 )
-from .tracer import describe, get_tracer, start_below, start_undescribed
+from .tracer import describe, get_tracer, start_below, undescribed
 
 __all__ = [
     "configure",
@@ -27,6 +27,6 @@ __all__ = [
     "need_agent",
     "note_cause",
     "start_below",
-    "start_undescribed",
     "under_way",
+    "undescribed",
 ]

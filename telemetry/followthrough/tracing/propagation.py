@@ -38,11 +38,7 @@ class Received(NamedTuple):
 def from_environ(environ: Mapping[str, Any]) -> dict[str, str]:
     """The headers of a WSGI request that the propagators ask for."""
     found: dict[str, str] = {}
-    names = _names(propagate.get_global_textmap())
-    # Most requests have none of them.
-    if environ.keys().isdisjoint(names.values()):
-        return found
-    for name, key in names.items():
+    for key, name in asked_for(propagate.get_global_textmap()).items():
         value = environ.get(key)
         if value is not None and (checked := _checked(name, value)):
             found[name] = checked
@@ -54,7 +50,7 @@ def from_message(headers: object) -> dict[str, str]:
     if type(headers) is not dict and not isinstance(headers, Mapping):
         return {}
     found = {}
-    for name in _names(propagate.get_global_textmap()):
+    for name in asked_for(propagate.get_global_textmap()).values():
         value = headers.get(name)
         if value is not None and (checked := _checked(name, value)):
             found[name] = checked
@@ -130,10 +126,10 @@ def _checked(name: str, value: object) -> str:
 
 
 @functools.lru_cache(maxsize=8)
-def _names(propagator: Any) -> dict[str, str]:
-    """The headers that a propagator reads, and their names in a WSGI environ."""
+def asked_for(propagator: Any) -> dict[str, str]:
+    """The headers that a propagator reads, by their names in a WSGI environ."""
     fields = sorted({field.lower() for field in propagator.fields})
-    return {name: "HTTP_" + name.upper().replace("-", "_") for name in fields}
+    return {"HTTP_" + name.upper().replace("-", "_"): name for name in fields}
 
 
 def is_usual() -> bool:

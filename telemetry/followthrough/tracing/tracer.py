@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -43,25 +43,17 @@ def describe(span: trace.Span, name: str, attributes: Mapping[str, Any]) -> None
                 described(span)
 
 
-def start_undescribed(
-    tracer: trace.Tracer,
-    name: str,
-    context: Context,
-    kind: SpanKind,
-    attributes: dict[str, Any],
-    links: Sequence[Link],
-    kept: Kept | None = None,
-) -> trace.Span:
-    """Start a span that `describe` is soon called for: a light one is noted only then.
+def undescribed(tracer: trace.Tracer) -> Callable[..., trace.Span]:
+    """What starts a span that `describe` is soon called for, see `Tracer.start_undescribed`."""
+    if isinstance(tracer, Tracer):
+        return tracer.start_undescribed
 
-    With `kept`, the attributes are the span's own, see `LightTracer.start`.
-    """
-    light = tracer.light() if isinstance(tracer, Tracer) else None
-    if light is None:
+    def start(
+        name: str, context: Context, kind: SpanKind, attributes: Any, links: Any, _kept: Kept
+    ) -> trace.Span:
         return tracer.start_span(name, context, kind, attributes, links)
-    above = trace.get_current_span(context).get_span_context() if context else None
-    span: trace.Span = light.start(name, above, kind, attributes, links, None, context, kept)
-    return span
+
+    return start
 
 
 def start_below(
@@ -163,6 +155,33 @@ class Tracer(trace.Tracer):
         span = self.start_span(name, context, kind, attributes, links, start_time, *on_exception)
         with trace.use_span(span, end_on_exit, *on_exception):
             yield span
+
+    def start_undescribed(
+        self,
+        name: str,
+        context: Context,
+        kind: SpanKind,
+        attributes: dict[str, Any],
+        links: Sequence[Link],
+        kept: Kept,
+    ) -> trace.Span:
+        """Start a span that `describe` is soon called for: a light one is noted only then.
+
+        Its attributes begin with `kept` and are its own, see `LightTracer.start`. The caller has
+        seen that nothing is suppressed here.
+        """
+        chosen = self._chosen
+        if (
+            trace._TRACER_PROVIDER is not chosen.provider  # noqa: SLF001  as in `light`
+            or chosen.active._span_processors is not chosen.processors  # noqa: SLF001
+        ):
+            chosen = self._now()
+        light = chosen.light
+        if light is None:
+            return self.start_span(name, context, kind, attributes, links)
+        above = trace.get_current_span(context).get_span_context() if context else None
+        span: trace.Span = light.start(name, above, kind, attributes, links, None, context, kept)
+        return span
 
     def light(self) -> Any:
         """The light tracer, if spans are light at the time and are recorded here."""

@@ -12,7 +12,7 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wsgi import ClosingIterator
 
 import followthrough
-from followthrough.flask import request as requests
+from followthrough.flask import hook
 from followthrough.testing import Captured
 
 
@@ -95,7 +95,7 @@ def test_a_whole_body_is_told_the_same_as_if_it_were_followed(
     told: Captured, monkeypatch: pytest.MonkeyPatch, which: str, method: str
 ):
     at_once, *quick = asked(told, WHOLE[which], method)
-    monkeypatch.setattr(requests, "is_whole", lambda _body: False)
+    monkeypatch.setattr(hook, "is_whole", lambda _body: False)
     _, *general = asked(told, WHOLE[which], method)
     assert at_once
     assert str(quick) == str(general)
