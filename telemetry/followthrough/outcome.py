@@ -248,7 +248,8 @@ class RequestOutcome:
 
     def __post_init__(self) -> None:
         telling = REQUEST_TELLING[self.kind]
-        is_usual = self.kind == _kind_of(self.status) and not (self.error_type or self.message)
+        is_usual = self.status > 0 and self.kind == _kind_of(self.status)
+        is_usual = is_usual and not (self.error_type or self.message)
         vars(self).update(level=telling.level, is_error=telling.is_error, is_usual=is_usual)
 
 

@@ -39,7 +39,7 @@ class Body:
                 request.end()
             raise
         except BaseException as error:
-            request.end(error, raised=True)
+            request.break_off(error)
             raise
         finally:
             reset(token)
@@ -57,12 +57,12 @@ class Body:
             try:
                 close()
             except BaseException as error:
-                self._request.end(error, raised=True)
+                self._request.break_off(error)
                 raise
             finally:
                 reset(token)
         if not self._request.ended:
-            self._request.end(disconnected=True)
+            self._request.break_off(disconnected=True)
 
 
 def is_whole(body: Any) -> bool:

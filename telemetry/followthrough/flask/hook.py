@@ -25,7 +25,8 @@ from .options import Options
 from .place import WRAPPED
 from .request import KEY, begin
 
-_APP = "_followthrough_options"
+# Where an app has options of its own, and the class those of all others.
+_OPTIONS = "_followthrough_options"
 _flask_call: Callable[..., Iterable[bytes]] = Flask.__call__
 _flask_preprocess: Callable[..., Any] = Flask.preprocess_request
 
@@ -36,26 +37,25 @@ _context: Any = getattr(globals_, "_cv_request", None) or globals_._cv_app  # no
 
 class _Hooked:
     lock = threading.Lock()
-    everyone: Options | None = None
     # Apps with options of their own; the options are in the app.
     apps: ClassVar[weakref.WeakSet[Flask]] = weakref.WeakSet()
 
 
 def hook_all(options: Options) -> None:
     """Trace the requests of every app that has no options of its own."""
-    _Hooked.everyone = options
+    setattr(Flask, _OPTIONS, options)
     _install()
 
 
 def unhook_all() -> None:
     """Undo `hook_all`."""
-    _Hooked.everyone = None
+    setattr(Flask, _OPTIONS, None)
     _remove_unused()
 
 
 def hook(app: Flask, options: Options) -> None:
     """Trace the requests of one app."""
-    vars(app)[_APP] = options
+    vars(app)[_OPTIONS] = options
     _Hooked.apps.add(app)
     _install()
 
@@ -63,24 +63,29 @@ def hook(app: Flask, options: Options) -> None:
 def unhook(app: Flask) -> None:
     """Trace no requests of this app, even if all are."""
     _Hooked.apps.discard(app)
-    if _Hooked.everyone is None:
-        vars(app).pop(_APP, None)
+    if _of_all() is None:
+        vars(app).pop(_OPTIONS, None)
     else:
-        vars(app)[_APP] = None
+        vars(app)[_OPTIONS] = None
     _remove_unused()
 
 
 def has_own(app: Flask) -> bool:
     """Whether this app was hooked by itself."""
-    return vars(app).get(_APP) is not None
+    return vars(app).get(_OPTIONS) is not None
 
 
 def is_hooked(app: Flask) -> bool:
     """Whether this app's requests are traced."""
-    return vars(app).get(_APP, _Hooked.everyone) is not None
+    return getattr(app, _OPTIONS, None) is not None
+
+
+def _of_all() -> Options | None:
+    return vars(Flask).get(_OPTIONS)
 
 
 def _install() -> None:
+    setattr(Flask, _OPTIONS, _of_all())
     if Flask.__call__ is not _call:
         Flask.__call__ = _call  # type: ignore[assignment, method-assign]
     if Flask.preprocess_request is not _preprocess:
@@ -90,7 +95,7 @@ def _install() -> None:
 
 
 def _remove_unused() -> None:
-    if _Hooked.everyone is not None or len(_Hooked.apps):
+    if _of_all() is not None or len(_Hooked.apps):
         return
     # Whoever has replaced it since then goes on; ours lets requests through.
     if Flask.__call__ is _call:
@@ -101,11 +106,10 @@ def _remove_unused() -> None:
 
 
 def _call(app: Flask, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-    own = app.__dict__
-    options = own.get(_APP, _Hooked.everyone)
+    options: Options | None = app._followthrough_options  # type: ignore[attr-defined]  # noqa: SLF001
     if options is None or (KEY in environ and not environ[KEY].ended):
         return _flask_call(app, environ, start_response)
-    if WRAPPED in own:
+    if WRAPPED in app.__dict__:
         _unwrap(app)
     request = begin(options, environ, start_response)
     if request is None:
@@ -114,7 +118,7 @@ def _call(app: Flask, environ: dict[str, Any], start_response: Callable[..., Any
     try:
         body = _flask_call(app, environ, request.start_response)
     except BaseException as error:
-        request.end(error, raised=True)
+        request.break_off(error)
         raise
     finally:
         reset(token)

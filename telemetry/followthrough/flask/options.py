@@ -52,19 +52,14 @@ class Options:
 
     @functools.cached_property
     def is_plain(self) -> bool:
-        """Whether a request is told, and nothing besides: all that is asked of most."""
+        """Whether a request is told, with SQL comments as by default, and no more is asked."""
         asked = (self.meters, self.excluded, self.request_hook, self.response_hook)
         headers = self.headers
-        return not any((*asked, headers.request, headers.response))
+        return self.comments == {} and not any((*asked, headers.request, headers.response))
 
     def is_excluded(self, environ: Mapping[str, Any]) -> bool:
         """Whether this request is not to be told."""
         return self.excluded is not None and self.excluded.url_disabled(url(environ))
-
-    @functools.cached_property
-    def is_commented(self) -> bool:
-        """Whether SQL comments say all there is to say of a request's route, as by default."""
-        return self.comments is not None and not self.comments
 
     def comment(self, request: Request) -> dict[str, str]:
         """What SQL comments say of this request, as the stock instrumentor has it."""

@@ -17,10 +17,10 @@ from opentelemetry.propagate import get_global_textmap
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation import _SPAN_KEY
 
-from .. import guard, names, redact, tell, tracing
+from .. import guard, names, redact, tell
 from ..logs.context import FIELDS
 from ..outcome import RequestOutcome, answered, decide_request
-from ..tracing import exceptions, ids, propagation
+from ..tracing import describe, exceptions, ids, propagation
 from ..tracing.current import get_current, is_suppressed
 from ..tracing.propagation import asked_for
 from .attributes import PROXY_FIX, Alike, behind_proxies, of_request, span_name
@@ -52,7 +52,8 @@ class Request:
     span: trace.Span
     context: Context
     # What it begins with is the class's.
-    route, status = "", 0
+    route = ""
+    answer = answered(0)
     ended = is_matched = False
     headers: Iterable[tuple[str, str]] = ()
     exception: BaseException | None = None
@@ -62,23 +63,24 @@ class Request:
     def matched(self, request: FlaskRequest, environ: dict[str, Any]) -> None:
         """Note the route that an app has found, and do what the stock instrumentor does then."""
         self.is_matched = True
-        rule, options = request.url_rule, self.options
+        rule = request.url_rule
         found = behind_proxies(environ) if PROXY_FIX in environ else {}
         if rule is not None:
             self.route = found[_ROUTE] = rule.rule
-        tracing.describe(self.span, span_name(self.alike.method, self.route), found)
-        if options.is_commented and rule is not None:
-            # Which `comment` would make of it too.
+        describe(self.span, span_name(self.alike.method, self.route), found)
+        if rule is not None and self.options.is_plain:
+            # As `comment` has it.
             self.context[_COMMENTS].update(  # type: ignore[attr-defined]
                 {"framework": FRAMEWORK, "controller": rule.endpoint, "route": rule.rule}
             )
-        elif options.comments is not None:
-            self.context[_COMMENTS].update(options.comment(request))  # type: ignore[attr-defined]
-        if not options.is_plain:
-            self._matched(found, environ)
+        else:
+            self._matched(found, request, environ)
 
-    def _matched(self, found: Mapping[str, Any], environ: dict[str, Any]) -> None:
+    def _matched(
+        self, found: Mapping[str, Any], request: FlaskRequest, environ: dict[str, Any]
+    ) -> None:
         options, span = self.options, self.span
+        self.context[_COMMENTS].update(options.comment(request))  # type: ignore[attr-defined]
         if self.measured is not None:
             self.measured |= found
         if options.headers.request and _is_server(span):
@@ -91,7 +93,7 @@ class Request:
     ) -> Any:
         """Stand in for the server's own: note the answer, and pass it on."""
         try:
-            self.status = _code(status)
+            self.answer = _answer(status)
             self.headers = headers
             if not self.is_matched and has_request_context():
                 # A subclass of Flask that does without what hears of it, or a broken session.
@@ -126,7 +128,7 @@ class Request:
     def sent(self, body: Iterable[bytes], environ: Mapping[str, Any]) -> Iterable[bytes]:
         """The body as the server is to have it; the request ends with it."""
         try:
-            length = _length(self.alike.method, self.status, self.headers)
+            length = _length(self.alike.method, self.answer.status, self.headers)
             if length == 0:
                 self.end()
                 return body
@@ -154,40 +156,42 @@ class Request:
             return False
         return True
 
-    def end(
-        self,
-        exception: BaseException | None = None,
-        *,
-        raised: bool = False,
-        disconnected: bool = False,
+    def break_off(
+        self, exception: BaseException | None = None, *, disconnected: bool = False
     ) -> None:
-        """Tell how it ended, unless that was told."""
+        """End it by what went on to the server, or as its caller went away."""
+        if not self.ended:
+            raised = exception is not None
+            self.exception = exception or self.exception
+            how = {"raised": raised, "disconnected": disconnected}
+            self.end(decide_request(self.answer.status, self.exception, **how))
+
+    def end(self, outcome: RequestOutcome | None = None) -> None:
+        """Tell how it ended, by its answer if nothing else is known; unless that was told."""
         if self.ended:
             return
         self.ended = True
         try:
             seconds = perf_counter() - self.started
-            cause, span = exception or self.exception, self.span
-            if cause is None and not disconnected:
-                decided = answered(self.status)
-            else:
-                decided = decide_request(
-                    self.status, cause, raised=raised, disconnected=disconnected
-                )
+            span = self.span
+            if outcome is None:
+                outcome = self.answer
+                if self.exception is not None:
+                    outcome = decide_request(outcome.status, self.exception)
             try:
-                if decided.status:
-                    span.set_attribute(_STATUS, decided.status)
-                if decided.error_type:
-                    _explain(span, decided, cause)
+                if outcome.is_usual:
+                    span.set_attribute(_STATUS, outcome.status)
+                else:
+                    _explain(span, outcome, self.exception)
                 # By their places: each property of a context is a call.
                 of, trace_id, span_id = span.get_span_context(), "", ""
                 if of[5]:
                     trace_id, span_id = f"{of[0]:032x}", f"{of[1]:016x}"
                 tell.request(
-                    decided, self.alike.method, self.route, self.id, seconds, trace_id, span_id
+                    outcome, self.alike.method, self.route, self.id, seconds, trace_id, span_id
                 )
                 if self.measured is not None:
-                    self._measure(decided, self.measured, seconds)
+                    self._measure(outcome, self.measured, seconds)
             finally:
                 span.end()
         except Exception as error:  # noqa: BLE001  raised on where it is to be
@@ -258,9 +262,9 @@ def _trusts(options: Options, environ: Mapping[str, Any]) -> bool:
 
 
 @functools.lru_cache
-def _code(status: str) -> int:
+def _answer(status: str) -> RequestOutcome:
     code = status[:3]
-    return int(code) if code.isdecimal() else 0
+    return answered(int(code) if code.isdecimal() else 0)
 
 
 def _length(method: str, status: int, headers: Iterable[tuple[str, str]]) -> int | None:
@@ -275,7 +279,9 @@ def _length(method: str, status: int, headers: Iterable[tuple[str, str]]) -> int
 
 
 def _explain(span: trace.Span, decided: RequestOutcome, cause: BaseException | None) -> None:
-    """Say on its span why a request has failed."""
+    """Say on its span how a request has ended that hasn't as most do."""
+    if decided.status:
+        span.set_attribute(_STATUS, decided.status)
     if decided.error_type:
         span.set_attribute(names.ERROR_TYPE, decided.error_type)
     if decided.is_error:

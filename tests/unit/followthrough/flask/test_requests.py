@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from flask import Flask, abort
-from opentelemetry import trace
+from opentelemetry import context, trace
 from opentelemetry.instrumentation import propagators
+from opentelemetry.instrumentation.flask import flask_version
 
 import followthrough
 from followthrough.flask import FlaskInstrumentor
@@ -177,3 +178,28 @@ def test_an_answer_names_its_trace_where_the_host_wants_it(
     ids = trace.format_trace_id(span.context.trace_id), trace.format_span_id(span.context.span_id)
     assert answer.headers["traceresponse"].split("-")[1:3] == [*ids]
     assert answer.headers["Access-Control-Expose-Headers"] == "traceresponse"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, ["controller", "framework", "route"]),
+        ({"commenter_options": {"framework": True}}, ["controller", "framework", "route"]),
+        ({"commenter_options": {"framework": False}}, ["controller", "route"]),
+        ({"enable_commenter": False}, []),
+    ],
+)
+def test_comments_of_sql_say_what_the_options_want(
+    told: Captured, options: dict[str, Any], said: list[str]
+) -> None:
+    app, values = Flask("commented"), {"controller": "seen", "route": "/seen/<n>"}
+    values["framework"] = f"flask:{flask_version}"
+    followthrough.instrument_flask(app, **options)
+
+    @app.get("/seen/<n>")
+    def seen(n: str) -> dict[str, str]:
+        found: Any = context.get_value("SQLCOMMENTER_ORM_TAGS_AND_VALUES")
+        return dict(found)
+
+    assert app.test_client().get("/seen/1").json == {key: values[key] for key in said}
+    followthrough.uninstrument_flask(app)
