@@ -53,8 +53,8 @@ class Alike:
     script: str
 
 
-def of_request(environ: Mapping[str, Any]) -> tuple[dict[str, Any], Alike]:
-    """All that is known as a request begins, and what of it many others begin with too."""
+def of_request(environ: Mapping[str, Any]) -> tuple[dict[str, Any], Alike, str]:
+    """All that is known as a request begins, what of it many others begin with too, and its id."""
     get = environ.get
     alike = _kinds[tuple(map(get, _ALIKE))]
     client, port, info, query, given = map(get, _OWN)
@@ -70,12 +70,11 @@ def of_request(environ: Mapping[str, Any]) -> tuple[dict[str, Any], Alike]:
     found[_PATH] = (raw if raw.isascii() else _decoded(raw))[:LONGEST]
     if query:
         found[names.URL_QUERY] = redact.text(query[:LONGEST])
-    if given and _REQUEST_ID.fullmatch(given):
-        found[_ID] = given
-    else:
+    if not given or _REQUEST_ID.fullmatch(given) is None:
         # No secret: like the ids of spans, and without a system call.
-        found[_ID] = f"{getrandbits(64):016x}"
-    return found, alike
+        given = f"{getrandbits(64):016x}"
+    found[_ID] = given
+    return found, alike, given
 
 
 # What tells requests of one kind and caller from others, and which are kept.

@@ -28,6 +28,8 @@ from .request import KEY, begin
 # Where an app has options of its own, and the class those of all others.
 _OPTIONS = "_followthrough_options"
 _flask_call: Callable[..., Iterable[bytes]] = Flask.__call__
+# Whether it does no more than call the app, and nobody had replaced it: one call less.
+_is_bare = getattr(getattr(_flask_call, "__code__", None), "co_names", None) == ("wsgi_app",)
 _flask_preprocess: Callable[..., Any] = Flask.preprocess_request
 
 
@@ -116,7 +118,10 @@ def _call(app: Flask, environ: dict[str, Any], start_response: Callable[..., Any
         return _flask_call(app, environ, start_response)
     token = attach(request.context)
     try:
-        body = _flask_call(app, environ, request.start_response)
+        if _is_bare:
+            body = app.wsgi_app(environ, request.start_response)
+        else:
+            body = _flask_call(app, environ, request.start_response)
     except BaseException as error:
         request.break_off(error)
         raise

@@ -36,7 +36,7 @@ BODILESS = frozenset({204, 304})
 FIRST_FINAL = 200
 _COMMENTS = "SQLCOMMENTER_ORM_TAGS_AND_VALUES"
 _RESPONSE, _EXPOSED = "traceresponse", "Access-Control-Expose-Headers"
-_ID, _ROUTE, _STATUS = names.HTTP_REQUEST_ID, names.HTTP_ROUTE, names.HTTP_STATUS
+_ROUTE, _STATUS = names.HTTP_ROUTE, names.HTTP_STATUS
 _SERVER, _INTERNAL = SpanKind.SERVER, SpanKind.INTERNAL
 
 
@@ -217,14 +217,13 @@ def begin(options: Options, environ: dict[str, Any], respond: Callable[..., Any]
         request.started = perf_counter()
         request.options = options
         request.respond = respond
-        found, alike = of_request(environ)
+        found, alike, request.id = of_request(environ)
         request.alike = alike
-        request.id = request_id = found[_ID]
         if not options.is_plain:
             if options.is_excluded(environ):
                 return None
             request.measured = options.meters and options.meters.begun(found)  # type: ignore[assignment]
-        fields = {"request_id": request_id}
+        fields = {"request_id": request.id}
         kind: SpanKind = _SERVER
         links: tuple[trace.Link, ...] = ()
         # Most requests come with nothing around them, and with none of these headers.

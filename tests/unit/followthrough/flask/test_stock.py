@@ -198,3 +198,22 @@ def test_headers_are_kept_as_the_options_say(told: Captured):
     assert attributes["http.request.header.x_token"] == ("[REDACTED]",)
     assert attributes["http.response.header.content_type"] == ("text/html; charset=utf-8",)
     FlaskInstrumentor.uninstrument_app(app)
+
+
+def test_what_had_replaced_an_app_s_call_is_still_called(
+    told: Captured, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[str] = []
+
+    def call(app: Flask, environ: Any, start_response: Any) -> Any:
+        seen.append(environ["PATH_INFO"])
+        return app.wsgi_app(environ, start_response)
+
+    assert hook._is_bare
+    monkeypatch.setattr(hook, "_flask_call", call)
+    monkeypatch.setattr(hook, "_is_bare", False)
+    app = made()
+    FlaskInstrumentor.instrument_app(app)
+    assert app.test_client().get("/users/7").data == b"7"
+    FlaskInstrumentor.uninstrument_app(app)
+    assert (seen, len(told.spans)) == (["/users/7"], 1)
