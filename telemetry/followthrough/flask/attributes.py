@@ -108,6 +108,16 @@ class _Kinds(dict[tuple[Any, ...], Alike]):
 _kinds = _Kinds()
 
 
+class _Endings(dict[int, Kept]):
+    def __missing__(self, status: int) -> Kept:
+        made = self[status] = encode.kept({names.HTTP_STATUS: status} if status else {})
+        return made
+
+
+# What requests end with, by the status that they were answered with, of three digits.
+endings = _Endings()
+
+
 def _alike(environ: Mapping[str, Any]) -> Alike:
     given = str(environ.get("REQUEST_METHOD", "")).strip()
     known = given if given in METHODS else sanitize_method(given)

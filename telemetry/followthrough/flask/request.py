@@ -20,10 +20,10 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 from .. import guard, names, redact, tell
 from ..logs.context import FIELDS
 from ..outcome import RequestOutcome, answered, decide_request
-from ..tracing import describe, exceptions, ids, propagation
+from ..tracing import describe, end_with, exceptions, ids, propagation
 from ..tracing.current import get_current, is_suppressed
 from ..tracing.propagation import asked_for
-from .attributes import PROXY_FIX, Alike, behind_proxies, of_request, span_name
+from .attributes import PROXY_FIX, Alike, behind_proxies, endings, of_request, span_name
 from .body import Body, is_file
 from .options import FRAMEWORK, Options
 
@@ -178,10 +178,9 @@ class Request:
                 outcome = self.answer
                 if self.exception is not None:
                     outcome = decide_request(outcome.status, self.exception)
+            ending = endings[outcome.status]
             try:
-                if outcome.is_usual:
-                    span.set_attribute(_STATUS, outcome.status)
-                else:
+                if not outcome.is_usual:
                     _explain(span, outcome, self.exception)
                 # By their places: each property of a context is a call.
                 of, trace_id, span_id = span.get_span_context(), "", ""
@@ -193,7 +192,7 @@ class Request:
                 if self.measured is not None:
                     self._measure(outcome, self.measured, seconds)
             finally:
-                span.end()
+                end_with(span, ending.attributes, ending.fields)
         except Exception as error:  # noqa: BLE001  raised on where it is to be
             guard.caught("flask.end", error)
 
@@ -279,8 +278,6 @@ def _length(method: str, status: int, headers: Iterable[tuple[str, str]]) -> int
 
 def _explain(span: trace.Span, decided: RequestOutcome, cause: BaseException | None) -> None:
     """Say on its span how a request has ended that hasn't as most do."""
-    if decided.status:
-        span.set_attribute(_STATUS, decided.status)
     if decided.error_type:
         span.set_attribute(names.ERROR_TYPE, decided.error_type)
     if decided.is_error:

@@ -36,7 +36,7 @@ _REMOTE = b"\x85\x01\x00\x03\x00\x00"
 
 
 class Kept(NamedTuple):
-    """The attributes that many spans begin with, and their fields, encoded once."""
+    """The attributes that many spans begin or end with, and their fields, encoded once."""
 
     attributes: dict[str, Any]
     fields: bytes
@@ -48,7 +48,7 @@ Begun = tuple[bytes, str, int, int]
 
 
 def kept(attributes: dict[str, Any]) -> Kept:
-    """What spans may begin with, made ready for each of them."""
+    """What spans may begin or end with, made ready for each of them."""
     return Kept(attributes, _fields.of(list(attributes.items())))
 
 
@@ -112,7 +112,13 @@ def _since(of: ReadableSpan, since: Begun) -> bytes:
 
 def span(of: ReadableSpan, since: Begun | None = None) -> bytes:
     """A Span message, with what was encoded before, if it was; an end at 0: there is none yet."""
-    body = begun(of)[0] if since is None else _since(of, since)
+    if since is None:
+        body = begun(of)[0]
+    elif fields := getattr(of, "last", b""):
+        # Nothing else is new, see `LightSpan.end_with`.
+        body = since[0] + fields
+    else:
+        body = _since(of, since)
     status = of._status
     if status is UNSET or status.is_unset:
         body += _ENDED.pack(b"\x41", of._end_time or 0, _NO_STATUS)

@@ -13,11 +13,12 @@ from .provider import (
     note_cause,
     under_way,
 )
-from .tracer import describe, get_tracer, start_below, undescribed
+from .tracer import describe, end_with, get_tracer, start_below, undescribed
 
 __all__ = [
     "configure",
     "describe",
+    "end_with",
     "ends_what_is_left",
     "finish",
     "get_tracer",

@@ -55,6 +55,8 @@ class LightSpan(Pending, trace.Span, sdk.ReadableSpan):
     # What of it is encoded: that holds as long as nothing changes that was there when it began.
     _kept: Kept | None = None
     _begun: Begun | None = None
+    # The fields it ends with, if they are encoded and all that is new.
+    last = b""
     _end_time: int | None = None
 
     def __init__(
@@ -257,6 +259,24 @@ class LightSpan(Pending, trace.Span, sdk.ReadableSpan):
             self._recorded()
             raise
 
+    def end_with(self, attributes: Mapping[str, Any], fields: bytes) -> None:
+        """End it with these attributes, the kit's own, whose fields are encoded already."""
+        own, begun = self._attributes, self._begun
+        if (
+            begun is not None
+            and self._end_time is None
+            and len(own) == begun[2]
+            and self._name is begun[1]
+            and len(self._links) == begun[3]
+            and len(own) + len(attributes) <= self._tracer.room
+            and own.keys().isdisjoint(attributes)
+        ):
+            own.update(attributes)
+            self.last = fields
+        else:
+            self.set_attributes(attributes)
+        self.end()
+
     def _recorded(self) -> None:
         """Put it into the ring, once however often it is said."""
         recorder = self._tracer.recorder
@@ -288,6 +308,10 @@ class UnsampledSpan(trace.NonRecordingSpan):
 
     def end(self, end_time: int | None = None) -> None:
         self._of.end(end_time)
+
+    def end_with(self, attributes: Mapping[str, Any], fields: bytes) -> None:
+        """As a light span's."""
+        self._of.end_with(attributes, fields)
 
 
 def _bounded(

@@ -43,6 +43,16 @@ def describe(span: trace.Span, name: str, attributes: Mapping[str, Any]) -> None
                 described(span)
 
 
+def end_with(span: trace.Span, attributes: Mapping[str, Any], fields: bytes = b"") -> None:
+    """End a span with attributes of the kit's own: plain values, encoded as `fields`."""
+    end = getattr(span, "end_with", None)
+    if end is not None:
+        end(attributes, fields)
+    else:
+        span.set_attributes(attributes)
+        span.end()
+
+
 def undescribed(tracer: trace.Tracer) -> Callable[..., trace.Span]:
     """What starts a span that `describe` is soon called for, see `Tracer.start_undescribed`."""
     if isinstance(tracer, Tracer):
