@@ -16,8 +16,10 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import followthrough
 from followthrough.celery import execute, interrupted, publish
+from followthrough.recorder.places import SPANS, folder
 from followthrough.recorder.processor import RecorderProcessor
 from followthrough.recorder.recorder import Recorder
+from followthrough.recorder.ring import account_of
 from followthrough.testing import Captured
 
 HOOKS = {
@@ -63,15 +65,12 @@ def kept(
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(RecorderProcessor(recorder))
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    put: set[int | None] = set()
-    stock = Recorder.put
 
-    def noted(self: Recorder, pending: Any) -> None:
-        stock(self, pending)
-        put.add(pending.number)
+    def count() -> int:
+        with next(folder(tmp_path).glob(f"*{SPANS}")).open("rb") as ring:
+            return account_of(ring.fileno()).produced
 
-    monkeypatch.setattr(Recorder, "put", noted)
-    yield lambda: len(put)
+    yield count
     recorder.close()
 
 
