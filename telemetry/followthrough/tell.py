@@ -56,6 +56,7 @@ class _Task:
 
 _usual_task: Usual[_Task] = Usual(_TASKS)
 _usual_request: Usual[_Request] = Usual(_REQUESTS)
+_task_logger, _request_logger = _usual_task.standard, _usual_request.standard
 _REQUEST_ID = names.REQUEST_ID
 # What a task's context carries; of the last two there are few values.
 _CARRIED = [names.TASK_ID, names.TASK, names.ATTEMPT, names.QUEUE]
@@ -89,7 +90,7 @@ def task(
     `service` is whose task it was, if not this program's; `trace_id` and `span_id` are its span's,
     in hex; `fields` go into the line.
     """
-    carried, standard = get_current().get(FIELDS), _usual_task.standard
+    carried = get_current().get(FIELDS)
     # All in one go for nearly all tasks: each step costs as much as what it does.
     if (
         outcome.is_usual
@@ -106,8 +107,8 @@ def task(
             (
                 config.default_processors,
                 root.handlers,
-                standard._cache,  # noqa: SLF001
-                standard.disabled,
+                _task_logger._cache,  # noqa: SLF001
+                _task_logger.disabled,
                 context.of_structlog,
                 bound(),
             )
@@ -121,18 +122,17 @@ def task(
         except (KeyError, TypeError):
             kept = _keep_task(outcome, name, attempt, queue)
         if kept.attempt is attempt:
-            if kept.text:
-                at = time.time_ns()
-                told = (
-                    seconds_of[at // NANOSECONDS],
-                    at // 1000 % MICROSECONDS,
-                    int(seconds * 1e6 + 0.5) / 1e6,
-                    quoted(task_id),
-                    trace_id,
-                    span_id,
-                )
-                line = kept.text % told if wait is None else kept.waited % (*told, wait)
-                output.write(line.encode())
+            at = time.time_ns()
+            told = (
+                seconds_of[at // NANOSECONDS],
+                at // 1000 % MICROSECONDS,
+                int(seconds * 1e6 + 0.5) / 1e6,
+                quoted(task_id),
+                trace_id,
+                span_id,
+            )
+            line = kept.text % told if wait is None else kept.waited % (*told, wait)
+            output.write(line.encode())
             kept.series.add(seconds)
             return
     about = _ids(trace_id, span_id) | fields | _error(outcome)
@@ -180,7 +180,7 @@ def request(
     `route` is empty where none matched; `trace_id` and `span_id` are its span's, in hex; `fields`
     go into the line.
     """
-    carried, standard = get_current().get(FIELDS), _usual_request.standard
+    carried = get_current().get(FIELDS)
     # As for a task.
     if (
         outcome.is_usual
@@ -192,8 +192,8 @@ def request(
             (
                 config.default_processors,
                 root.handlers,
-                standard._cache,  # noqa: SLF001
-                standard.disabled,
+                _request_logger._cache,  # noqa: SLF001
+                _request_logger.disabled,
                 context.of_structlog,
                 bound(),
             )
@@ -205,17 +205,16 @@ def request(
             kept = _usual_request.kept[method, route, outcome.status]
         except KeyError:
             kept = _keep_request(outcome, method, route)
-        if kept.text:
-            at = time.time_ns()
-            line = kept.text % (
-                seconds_of[at // NANOSECONDS],
-                at // 1000 % MICROSECONDS,
-                int(seconds * 1e6 + 0.5) / 1e6,
-                quoted(request_id),
-                trace_id,
-                span_id,
-            )
-            output.write(line.encode())
+        at = time.time_ns()
+        line = kept.text % (
+            seconds_of[at // NANOSECONDS],
+            at // 1000 % MICROSECONDS,
+            int(seconds * 1e6 + 0.5) / 1e6,
+            quoted(request_id),
+            trace_id,
+            span_id,
+        )
+        output.write(line.encode())
         kept.series.add(seconds)
         return
     logs.line(
@@ -249,7 +248,7 @@ def _keep_request(outcome: RequestOutcome, method: str, route: str) -> _Request:
         names.OUTCOME: outcome.kind,
     }
     places = f'"duration": %r, "{names.REQUEST_ID}": %s, {_IDS}'
-    text = _usual_request.text(outcome.level, names.REQUEST_FINISHED, first, places)
+    text = _usual_request.text(names.REQUEST_FINISHED, first, places, {})
     made = _Request(text, metrics.requests(method, route, status, outcome.error_type))
     return _usual_request.keep(kept, (method, route, status), made)
 
@@ -262,7 +261,7 @@ def _keep_task(outcome: Outcome, name: str, attempt: object, queue: object) -> _
     last = {names.ATTEMPT: attempt, names.QUEUE: queue}
     places = f'"duration": %r, "{names.TASK_ID}": %s, {_IDS}'
     text, waited = (
-        _usual_task.text(outcome.level, outcome.event, first, each, last)
+        _usual_task.text(outcome.event, first, each, last)
         for each in (places, f'{places}, "wait": %r')
     )
     made = _Task(text, waited, series, attempt)

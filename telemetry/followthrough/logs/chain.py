@@ -145,6 +145,7 @@ class _Seconds(dict[int, str]):
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(number))
         self.clear()
         self[number] = text
+        output.look()
         return text
 
 

@@ -23,7 +23,6 @@ from typing import Any
 from .. import guard
 
 PATIENCE = 1.0  # seconds for a line's reader to make room
-LOOK_EVERY = 1.0  # seconds between two looks at the file
 
 
 @dataclass
@@ -31,6 +30,8 @@ class _Open:
     """What is open: a stream or a path, where it leads to, and the descriptor that is written."""
 
     target: Any = None
+    # What `sys.stdout` is while this is where lines go; None where it makes no difference.
+    stream: Any = None
     source: Path | int | None = None
     file_id: tuple[int, int] | None = None
     # Without one, the stream is written.
@@ -40,9 +41,9 @@ class _Open:
     is_stuck: bool = False
     is_torn: bool = False
 
-    def __post_init__(self) -> None:
-        # Whether a line may be written in one step.
-        self.is_ready = self.fd >= 0 and not self.asks
+    # Whether it may lead elsewhere by now, and whether a line may be written in one step.
+    is_due: bool = False
+    is_ready: bool = False
 
 
 class _To:
@@ -54,7 +55,6 @@ class _To:
     receive: Callable[[bytes], object] | None = None
     # Replaced in one step, as a signal's handler may raise at any.
     open = _Open()
-    next_look = 0.0
 
 
 def stdout() -> Any:
@@ -65,32 +65,34 @@ def stdout() -> Any:
 def keep_stdout() -> None:
     """Go on writing to what sys.stdout is now, whatever it is replaced by."""
     _To.kept = stdout()
+    _reopen(None)
 
 
 def to_file(path: str | None) -> None:
     """Write to the end of this file, also after a rotation; None for stdout."""
     _To.file = Path(path) if path else None
+    _reopen(None)
 
 
 def give(receive: Callable[[bytes], object] | None) -> Callable[[bytes], object] | None:
     """Give each line to this function instead; None for stdout; returns what had them before."""
     before, _To.receive = _To.receive, receive
+    _reopen(None)
     return before
+
+
+def look() -> None:
+    """Look at the next line whether all leads where it did; the chain asks for it each second."""
+    to = _To.open
+    to.is_due, to.is_ready = True, False
 
 
 def write(line: bytes) -> None:
     """Write a line, or drop and count it."""
     try:
         to = _To.open
-        if _To.receive is not None:
-            _To.receive(line)
-            return
         # Nearly always all is as it was at the last line, and one step writes this one.
-        if (
-            to.is_ready
-            and to.target is (_To.file or _To.kept or sys.stdout)
-            and time.monotonic() < _To.next_look
-        ):
+        if to.is_ready and (to.stream is None or to.stream is sys.stdout):
             sent: list[int] = []
             try:
                 # In one step, so no signal's handler runs before it is noted how much is written.
@@ -112,15 +114,19 @@ def write(line: bytes) -> None:
             guard.count("logs.dropped")
     except (OSError, ValueError):
         # A full disk, or a stream or pipe that is closed.
-        _To.next_look = 0.0
+        look()
         guard.count("logs.write")
 
 
 def _write(line: bytes) -> bool:
+    if _To.receive is not None:
+        _To.receive(line)
+        return True
     target: Any = _To.file or stdout()
     to = _To.open
-    if target is not to.target or _has_moved(to):
+    if target is not to.target or (to.is_due and _has_moved(to)):
         to = _reopen(target)
+    to.is_due = False
     if to.fd >= 0:
         return _put(to, line)
     if target is not None:
@@ -130,11 +136,7 @@ def _write(line: bytes) -> bool:
 
 
 def _has_moved(to: _Open) -> bool:
-    """Whether path or descriptor lead to another file by now; looks once a second."""
-    now = time.monotonic()
-    if now < _To.next_look:
-        return False
-    _To.next_look = now + LOOK_EVERY
+    """Whether path or descriptor lead to another file by now."""
     return to.fd >= 0 and (_file_id(to.source) != to.file_id or _file_id(to.fd) != to.file_id)
 
 
@@ -156,10 +158,11 @@ def _reopen(target: Any) -> _Open:
 def _opened(target: Any) -> _Open:
     if isinstance(target, Path):
         fd = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        return _Open(target, target, _file_id(target), fd)
+        return _Open(target, None, target, _file_id(target), fd)
     if (source := _descriptor(target)) is None:
         return _Open(target)
-    return _Open(target, source, _file_id(source), *_unblocked(source))
+    stream = None if target is _To.kept else target
+    return _Open(target, stream, source, _file_id(source), *_unblocked(source))
 
 
 def _descriptor(stream: Any) -> int | None:
@@ -211,7 +214,7 @@ def _send(to: _Open, line: bytes, sent: list[int]) -> bool:
                 break
     to.is_stuck = done < len(line)
     to.is_torn = to.is_stuck and (to.is_torn or done > 0)
-    to.is_ready = not (to.asks or to.is_stuck)
+    to.is_ready = not (to.asks or to.is_stuck or to.is_due)
     return not to.is_stuck
 
 

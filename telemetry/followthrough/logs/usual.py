@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -42,7 +41,6 @@ class Usual(Generic[Kept]):
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
         self.standard: Any = logging.getLogger(name)
         self.seen: tuple[Any, ...] | None = None
         self.kept: dict[tuple[Any, ...], Kept] = {}
@@ -55,7 +53,10 @@ class Usual(Generic[Kept]):
         self.seen = None
 
     def look(self) -> bool:
-        """Whether a line may have its usual form now; if so, what was seen is noted."""
+        """Whether a line may have its usual form now, and is wanted; if so, what was seen is noted.
+
+        Usual is what went well, and is told at the level `info`.
+        """
         if (
             config.default_processors != [chain.render]
             or len(root.handlers) > 1
@@ -67,7 +68,7 @@ class Usual(Generic[Kept]):
         # Each level is asked for, so that it is in the logger's cache, which is what is compared.
         levels = {each: self.standard.isEnabledFor(each) for each in chain.LEVELS.values()}
         handlers, cache = list(root.handlers), dict(self.standard._cache)  # noqa: SLF001
-        if self.standard.disabled or not levels.items() <= cache.items():
+        if not levels[logging.INFO] or not levels.items() <= cache.items():
             return False
         if (handlers, cache) != self._standing:
             self.forget()
@@ -75,21 +76,12 @@ class Usual(Generic[Kept]):
         self.seen = ([chain.render], handlers, cache, False, {}, {})
         return True
 
-    def text(
-        self,
-        level: str,
-        event: str,
-        first: Mapping[str, Any],
-        places: str,
-        last: Mapping[str, Any] | None = None,
-    ) -> str:
-        """A line's text, with places for its time and for what the caller has; "" if not wanted."""
-        if not self.standard.isEnabledFor(chain.LEVELS[level]):
-            return ""
-        head = chain.text({**chain.head("", self._name, level, event), **first})[len(_TIME) : -1]
-        rest = f", {chain.text(last)[1:-1]}" if last else ""
-        begin, end = head.replace("%", "%%"), rest.replace("%", "%%")
-        return f"{_TIME}%s.%06dZ{begin}, {places}{end}}}\n"
+    def text(self, event: str, first: dict[str, Any], places: str, last: dict[str, Any]) -> str:
+        """A line's text, with places for its time and for what the caller has."""
+        head = chain.head("", self.standard.name, "info", event)
+        begin = chain.text({**head, **first})[len(_TIME) : -1].replace("%", "%%")
+        end = chain.text(last)[1:-1].replace("%", "%%")
+        return f"{_TIME}%s.%06dZ{begin}, {places}{', ' if last else ''}{end}}}\n"
 
     def keep(self, kept: dict[tuple[Any, ...], Kept], key: tuple[Any, ...], made: Kept) -> Kept:
         """Keep it in what `kept` was before it was made."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from followthrough import guard
-from followthrough.logs import output
+from followthrough.logs import chain, output
 
 LINE = b'{"event":"hello"}\n'
 LONG = b'{"event":"' + b"x" * 20_000 + b'"}\n'
@@ -35,7 +36,9 @@ def stdout_to(fd: int) -> Iterator[None]:
     """Pytest gives each phase of a test a stdout of its own, so this is held on to."""
     with open(fd, "w", closefd=False) as stream, pytest.MonkeyPatch.context() as patch:
         patch.setattr(output._To, "kept", stream)
+        output.look()
         yield
+    output.look()
 
 
 @pytest.fixture
@@ -160,29 +163,48 @@ def test_a_socket_that_nobody_reads_is_not_waited_for(monkeypatch, counted):
     theirs.close()
 
 
-def test_a_descriptor_that_leads_elsewhere_by_now_is_followed(pipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(output, "LOOK_EVERY", 0.0)
+def test_a_descriptor_that_leads_elsewhere_by_now_is_followed(pipe, tmp_path):
     output.write(LINE)
     other = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
     os.dup2(other, pipe[1])
     os.close(other)
+    output.look()
     output.write(LINE)
     assert (tmp_path / "log").read_bytes() == LINE
 
 
-def test_a_rotated_file_is_begun_anew(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(output, "LOOK_EVERY", 0.0)
+def test_a_rotated_file_is_begun_anew(tmp_path: Path):
     path = tmp_path / "worker.log"
     output.to_file(str(path))
     try:
         output.write(LINE)
         path.rename(tmp_path / "worker.log.1")
+        output.look()
         output.write(LINE)
         output.write(LINE)
     finally:
         output.to_file(None)
     assert (tmp_path / "worker.log.1").read_bytes() == LINE
     assert path.read_bytes() == LINE * 2
+
+
+def test_a_rotated_file_is_noticed_at_the_next_second(tmp_path: Path, monkeypatch):
+    now = [1_764_100_000_000_000_000]
+    monkeypatch.setattr("time.time_ns", lambda: now[0])
+    path = tmp_path / "worker.log"
+    output.to_file(str(path))
+    logger = chain.named("rotated")
+    try:
+        for second in (0, 0, 1):
+            now[0] += second * chain.NANOSECONDS
+            line, fields = chain.made("rotated", "info", {"event": "hello"})
+            logger.info(line, logging.INFO, fields)
+            if not second and not (tmp_path / "worker.log.1").exists():
+                path.rename(tmp_path / "worker.log.1")
+    finally:
+        output.to_file(None)
+    assert len((tmp_path / "worker.log.1").read_bytes().splitlines()) == 2
+    assert len(path.read_bytes().splitlines()) == 1
 
 
 class SoftLimitError(Exception):
@@ -278,7 +300,6 @@ def test_an_exception_right_after_the_first_part_of_a_line_was_written_tears_it_
             reader.start()
             raise SoftLimitError
 
-    output._To.next_look = time.monotonic() + 60
     sys.setprofile(strike)
     try:
         with pytest.raises(SoftLimitError):
