@@ -14,15 +14,16 @@ import structlog
 
 from . import logs, metrics, names
 from .alerts import keep
-from .logs import context, output
+from .logs import context
 from .logs.chain import MICROSECONDS, NANOSECONDS
 from .logs.chain import seconds as seconds_of
 from .logs.context import FIELDS, bound
+from .logs.output import write
 from .logs.usual import Usual, config, quoted, root
 from .tracing.current import get_current
 
 if TYPE_CHECKING:
-    from .metrics.ends import Requests, Tasks
+    from .metrics.ends import Requests
     from .outcome import Kind, Outcome, RequestOutcome
 
 # Where a span says why, if its status does not call that an error.
@@ -35,27 +36,15 @@ _TASKS, _REQUESTS = "followthrough.celery", "followthrough.flask"
 
 
 @dataclass(slots=True)
-class _Request:
-    """What requests of a method and a route with a status have in common."""
+class _Alike:
+    """The text of the lines of requests or tasks that are alike, and where they are counted."""
 
     text: str
     series: Requests
 
 
-@dataclass(slots=True)
-class _Task:
-    """What attempts of a task that were taken from a queue have in common, if they succeed."""
-
-    text: str
-    # With the time it waited.
-    waited: str
-    series: Tasks
-    # The very object, as True and 1.0 are found under 1 too.
-    attempt: object
-
-
-_usual_task: Usual[_Task] = Usual(_TASKS)
-_usual_request: Usual[_Request] = Usual(_REQUESTS)
+_usual_task: Usual[_Alike] = Usual(_TASKS)
+_usual_request: Usual[_Alike] = Usual(_REQUESTS)
 _task_logger, _request_logger = _usual_task.standard, _usual_request.standard
 _REQUEST_ID = names.REQUEST_ID
 # What a task's context carries; of the last two there are few values.
@@ -90,14 +79,14 @@ def task(
     `service` is whose task it was, if not this program's; `trace_id` and `span_id` are its span's,
     in hex; `fields` go into the line.
     """
-    carried = get_current().get(FIELDS)
     # All in one go for nearly all tasks: each step costs as much as what it does.
-    if (
+    carried = get_current().get(FIELDS)
+    if not (
         outcome.is_usual
         and seconds is not None
         and trace_id
         and span_id
-        and type(task_id) is str
+        and task_id.__class__ is str
         and not (fields or service or label)
         # It is finite.
         and (wait is None or not wait - wait)
@@ -116,53 +105,41 @@ def task(
             or _usual_task.look()
         )
     ):
-        *_, attempt, queue = carried.values()
-        try:
-            kept = _usual_task.kept[name, attempt, queue]
-        except (KeyError, TypeError):
-            kept = _keep_task(outcome, name, attempt, queue)
-        if kept.attempt is attempt:
-            at = time.time_ns()
-            told = (
-                seconds_of[at // NANOSECONDS],
-                at // 1000 % MICROSECONDS,
-                int(seconds * 1e6 + 0.5) / 1e6,
-                quoted(task_id),
-                trace_id,
-                span_id,
+        if service:
+            fields["service"] = service
+        if outcome.kind == "failure" and exception is not None:
+            fields["exc_info"] = exception
+        _line_of_task(outcome, name, task_id, seconds, wait, trace_id, span_id, fields)
+        metrics.observe_task(label or name, outcome, seconds)
+        if critical and outcome.alertable:
+            keep.alert(
+                task=name,
+                task_id=task_id,
+                outcome=outcome.kind,
+                error_type=outcome.error_type,
+                message=outcome.message,
+                trace_id=trace_id,
+                service=service,
             )
-            line = kept.text % told if wait is None else kept.waited % (*told, wait)
-            output.write(line.encode())
-            kept.series.add(seconds)
-            return
-    about = _ids(trace_id, span_id) | fields | _error(outcome)
-    if outcome.kind == "failure" and exception is not None:
-        about["exc_info"] = exception
-    if service:
-        about["service"] = service
-    if wait is not None:
-        about["wait"] = wait
-    logs.line(
-        _TASKS,
-        outcome.level,
-        outcome.event,
-        task=name,
-        outcome=outcome.kind,
-        duration=None if seconds is None else _rounded(seconds),
-        task_id=task_id,
-        **about,
+        return
+    _, _, attempt, queue = carried.values()
+    try:
+        # With its class, as True and 1.0 are found under 1 too.
+        kept = _usual_task.kept[name, attempt, attempt.__class__, queue]
+    except (KeyError, TypeError):
+        kept = _keep_task(outcome, name, attempt, queue)
+    at = time.time_ns()
+    line = kept.text % (
+        seconds_of[at // NANOSECONDS],
+        at // 1000 % MICROSECONDS,
+        int(seconds * 1e6 + 0.5) / 1e6,
+        quoted(task_id),
+        trace_id,
+        span_id,
+        "" if wait is None else f', "wait": {wait!r}',
     )
-    metrics.observe_task(label or name, outcome, seconds)
-    if critical and outcome.alertable:
-        keep.alert(
-            task=name,
-            task_id=task_id,
-            outcome=outcome.kind,
-            error_type=outcome.error_type,
-            message=outcome.message,
-            trace_id=trace_id,
-            service=service,
-        )
+    write(line.encode())
+    kept.series.add(seconds)
 
 
 def request(
@@ -182,7 +159,7 @@ def request(
     """
     carried = get_current().get(FIELDS)
     # As for a task.
-    if (
+    if not (
         outcome.is_usual
         and trace_id
         and span_id
@@ -201,22 +178,61 @@ def request(
             or _usual_request.look()
         )
     ):
-        try:
-            kept = _usual_request.kept[method, route, outcome.status]
-        except KeyError:
-            kept = _keep_request(outcome, method, route)
-        at = time.time_ns()
-        line = kept.text % (
-            seconds_of[at // NANOSECONDS],
-            at // 1000 % MICROSECONDS,
-            int(seconds * 1e6 + 0.5) / 1e6,
-            quoted(request_id),
-            trace_id,
-            span_id,
-        )
-        output.write(line.encode())
-        kept.series.add(seconds)
+        _line_of_request(outcome, method, route, request_id, seconds, trace_id, span_id, fields)
+        metrics.observe_request(method, route, outcome, seconds)
         return
+    try:
+        kept = _usual_request.kept[method, route, outcome.status]
+    except KeyError:
+        kept = _keep_request(outcome, method, route)
+    at = time.time_ns()
+    line = kept.text % (
+        seconds_of[at // NANOSECONDS],
+        at // 1000 % MICROSECONDS,
+        int(seconds * 1e6 + 0.5) / 1e6,
+        quoted(request_id),
+        trace_id,
+        span_id,
+    )
+    write(line.encode())
+    kept.series.add(seconds)
+
+
+def _line_of_task(
+    outcome: Outcome,
+    name: str,
+    task_id: str,
+    seconds: float | None,
+    wait: float | None,
+    trace_id: str,
+    span_id: str,
+    fields: dict[str, Any],
+) -> None:
+    about = _ids(trace_id, span_id) | fields | _error(outcome)
+    if wait is not None:
+        about["wait"] = wait
+    logs.line(
+        _TASKS,
+        outcome.level,
+        outcome.event,
+        task=name,
+        outcome=outcome.kind,
+        duration=None if seconds is None else _rounded(seconds),
+        task_id=task_id,
+        **about,
+    )
+
+
+def _line_of_request(
+    outcome: RequestOutcome,
+    method: str,
+    route: str,
+    request_id: str,
+    seconds: float,
+    trace_id: str,
+    span_id: str,
+    fields: dict[str, Any],
+) -> None:
     logs.line(
         _REQUESTS,
         outcome.level,
@@ -231,7 +247,6 @@ def request(
         **fields,
         **_error(outcome),
     )
-    metrics.observe_request(method, route, outcome, seconds)
 
 
 def _rounded(seconds: float) -> float:
@@ -239,7 +254,7 @@ def _rounded(seconds: float) -> float:
     return int(seconds * 1e6 + 0.5) / 1e6
 
 
-def _keep_request(outcome: RequestOutcome, method: str, route: str) -> _Request:
+def _keep_request(outcome: RequestOutcome, method: str, route: str) -> _Alike:
     kept, status = _usual_request.kept, outcome.status
     first = {
         "method": method,
@@ -249,23 +264,21 @@ def _keep_request(outcome: RequestOutcome, method: str, route: str) -> _Request:
     }
     places = f'"duration": %r, "{names.REQUEST_ID}": %s, {_IDS}'
     text = _usual_request.text(names.REQUEST_FINISHED, first, places, {})
-    made = _Request(text, metrics.requests(method, route, status, outcome.error_type))
-    return _usual_request.keep(kept, (method, route, status), made)
+    made = _Alike(text, metrics.requests(method, route, status, outcome.error_type))
+    _usual_request.keep(kept, (method, route, status), made)
+    return made
 
 
-def _keep_task(outcome: Outcome, name: str, attempt: object, queue: object) -> _Task:
-    kept, series = _usual_task.kept, metrics.tasks(name, outcome.kind, outcome.error_type)
-    if type(attempt) is not int or type(queue) is not str:
-        return _Task("", "", series, _Task)
+def _keep_task(outcome: Outcome, name: str, attempt: object, queue: object) -> _Alike:
+    kept = _usual_task.kept
     first = {names.TASK: name, names.OUTCOME: outcome.kind}
     last = {names.ATTEMPT: attempt, names.QUEUE: queue}
-    places = f'"duration": %r, "{names.TASK_ID}": %s, {_IDS}'
-    text, waited = (
-        _usual_task.text(outcome.event, first, each, last)
-        for each in (places, f'{places}, "wait": %r')
-    )
-    made = _Task(text, waited, series, attempt)
-    return _usual_task.keep(kept, (name, attempt, queue), made)
+    places = f'"duration": %r, "{names.TASK_ID}": %s, {_IDS}%s'
+    text = _usual_task.text(outcome.event, first, places, last)
+    made = _Alike(text, metrics.tasks(name, outcome.kind, outcome.error_type))
+    if type(attempt) is int and type(queue) is str:
+        _usual_task.keep(kept, (name, attempt, int, queue), made)
+    return made
 
 
 def _ids(trace_id: str, span_id: str) -> dict[str, Any]:

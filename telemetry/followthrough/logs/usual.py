@@ -83,9 +83,8 @@ class Usual(Generic[Kept]):
         end = chain.text(last)[1:-1].replace("%", "%%")
         return f"{_TIME}%s.%06dZ{begin}, {places}{', ' if last else ''}{end}}}\n"
 
-    def keep(self, kept: dict[tuple[Any, ...], Kept], key: tuple[Any, ...], made: Kept) -> Kept:
+    def keep(self, kept: dict[tuple[Any, ...], Kept], key: tuple[Any, ...], made: Kept) -> None:
         """Keep it in what `kept` was before it was made."""
         if len(kept) >= MOST:
             kept.clear()
         kept[key] = made
-        return made

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from os import getpid
 from typing import TYPE_CHECKING, Any
 
-from . import store
+from .store import NONE, current
 
 if TYPE_CHECKING:
     from .store import Number
@@ -24,7 +24,7 @@ class Requests:
 
     def __init__(self, numbers: Numbers) -> None:
         self._total, self._bounds, self._buckets = numbers
-        self._opened = store.NONE
+        self._opened = NONE
         self._file: Any = None
         self._total_place, self._places = 0, tuple[int, ...]()
 
@@ -33,7 +33,7 @@ class Requests:
         opened = self._opened
         if opened.pid == getpid():
             with opened.lock:
-                if opened is store.current.opened:
+                if opened is current.opened:
                     numbers = self._file.numbers
                     numbers[self._total_place] += seconds
                     numbers[self._places[bisect_left(self._bounds, seconds)]] += 1.0
@@ -44,11 +44,11 @@ class Requests:
         """Add to each number by itself, and keep where they all are."""
         every, bucket = self._buckets, self._buckets[bisect_left(self._bounds, seconds)]
         ended = [(self._total, seconds), *((each, 1.0) for each in (bucket, *others))]
-        opened = store.current.add((*ended, *((each, 0.0) for each in every)))
+        opened = current.add((*ended, *((each, 0.0) for each in every)))
         if opened is None:
             return
         with opened.lock:
-            if opened is store.current.opened:
+            if opened is current.opened:
                 self._keep()
                 self._opened = opened
 
@@ -74,7 +74,7 @@ class Tasks(Requests):
         opened = self._opened
         if opened.pid == getpid():
             with opened.lock:
-                if opened is store.current.opened:
+                if opened is current.opened:
                     self._count_file.numbers[self._count_place] += 1.0
                     numbers = self._file.numbers
                     numbers[self._total_place] += seconds
