@@ -78,6 +78,8 @@ class Fields(dict[tuple[str, Any], bytes]):
         self._heads: dict[tuple[str, int], bytes] = {}
         # And before numbers that are no integers.
         self._doubles: dict[str, bytes] = {}
+        # And before integers of three bytes.
+        self._ports: dict[str, bytes] = {}
 
     def of(self, pairs: list[tuple[str, Any]]) -> bytes:
         """The fields of these attributes, one after the other."""
@@ -105,7 +107,12 @@ class Fields(dict[tuple[str, Any], bytes]):
 
     def _number(self, pair: tuple[str, int]) -> bytes:
         name, value = pair
-        encoded = self._field(name, _value(value))
+        if _MOST_TWO <= value < _MOST_THREE:
+            # A caller's port, say, and most come from another one each time.
+            head = self._ports.get(name) or self._port(name)
+            encoded = head + bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
+        else:
+            encoded = self._field(name, _value(value))
         if 0 <= value < _MOST_PORTS:
             _keep(self._numbers, pair, encoded)
         return encoded
@@ -114,6 +121,11 @@ class Fields(dict[tuple[str, Any], bytes]):
         whole = self._field(name, _value(0.0))
         _keep(self._doubles, name, whole[: -_DOUBLE.size])
         return self._doubles[name]
+
+    def _port(self, name: str) -> bytes:
+        whole = self._field(name, _value(_MOST_TWO))
+        _keep(self._ports, name, whole[:-3])
+        return self._ports[name]
 
     def _head(self, place: tuple[str, int]) -> bytes:
         name, size = place

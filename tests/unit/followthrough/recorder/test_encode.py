@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as ProtoStatus
 from opentelemetry.sdk.resources import Resource
@@ -222,6 +222,18 @@ def test_what_limits_have_dropped_is_counted() -> None:
 )
 def test_what_otlp_has_no_type_for_is_told_as_text(value: object, text: str) -> None:
     assert AnyValue.FromString(wire.any_value(value)).string_value == text
+
+
+@pytest.mark.parametrize("bits", [0, 7, 11, 14, 15, 16, 21, 62])
+def test_a_number_is_itself_at_each_length_of_its_encoding(bits: int) -> None:
+    for number in (1 << bits) - 1, 1 << bits, (1 << bits) + 1234:
+        # The second time it is kept, if it is at all.
+        for _ in range(2):
+            field = wire.attributes(b"\x0a", {"client.port": number, "other": number})
+            found = [
+                (each.key, each.value.int_value) for each in KeyValueList.FromString(field).values
+            ]
+            assert found == [("client.port", number), ("other", number)]
 
 
 def test_only_what_holds_no_secrets_is_encoded_without_a_look() -> None:
