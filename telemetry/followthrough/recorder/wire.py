@@ -74,7 +74,7 @@ class Fields(dict[tuple[str, Any], bytes]):
         self._tag = tag
         # Apart from texts: True is 1 to a dictionary.
         self._numbers: dict[tuple[str, Any], bytes] = {}
-        # What stands before ids, by their name and length.
+        # What stands before short texts, by their name and length in bytes.
         self._heads: dict[tuple[str, int], bytes] = {}
         # And before numbers that are no integers.
         self._doubles: dict[str, bytes] = {}
@@ -92,17 +92,35 @@ class Fields(dict[tuple[str, Any], bytes]):
     def __missing__(self, pair: tuple[str, Any]) -> bytes:
         name, value = pair
         kind = type(value)
+        if kind is str:
+            if name in _UNIQUE and value.isascii():
+                place = name, len(value)
+                return (self._heads.get(place) or self._head(place)) + value.encode()
+            return self._text(name, value)
         if kind is int:
             return self._numbers.get(pair) or self._number(pair)
         if kind is float:
             # Others each time: all but the number itself is kept.
             return (self._doubles.get(name) or self._double(name)) + _DOUBLE.pack(value)
-        if name in _UNIQUE and kind is str and value.isascii():
-            place = name, len(value)
-            return (self._heads.get(place) or self._head(place)) + value.encode()
-        encoded = self._field(name, _value(_redacted(name, value)))
-        if kind is str and len(encoded) < _ONE_BYTE:
-            _keep(self, pair, encoded)
+        return self._field(name, _value(_redacted(name, value)))
+
+    def _text(self, name: str, value: str) -> bytes:
+        of = redact.kind(name)
+        if of == redact.TEXT:
+            told = redact.text(value)
+        else:
+            told = value if of == redact.SAFE else redact.value_of(name, value)
+        raw = told.encode("utf-8", "replace")
+        size = len(raw)
+        if size >= _MOST_SHORT:
+            return self._field(name, _value(told))
+        # Most paths and callers are others each time: what stands before them is kept apart.
+        place = name, size
+        encoded = (self._heads.get(place) or self._head(place)) + raw
+        if len(encoded) < _ONE_BYTE:
+            if len(self) >= _MOST_KEPT:
+                self.clear()
+            self[name, value] = encoded
         return encoded
 
     def _number(self, pair: tuple[str, int]) -> bytes:
@@ -130,8 +148,9 @@ class Fields(dict[tuple[str, Any], bytes]):
     def _head(self, place: tuple[str, int]) -> bytes:
         name, size = place
         whole = self._field(name, _value("x" * size))
-        _keep(self._heads, place, whole[: len(whole) - size])
-        return self._heads[place]
+        head = whole[: len(whole) - size]
+        _keep(self._heads, place, head)
+        return head
 
     def _field(self, name: str, value: bytes) -> bytes:
         key = _keys[name]

@@ -247,10 +247,14 @@ def test_a_huge_value_is_whole() -> None:
 
 def test_names_made_up_without_end_take_no_more_memory() -> None:
     for number in range(10_000):
-        wire.attributes(b"\x0a", {f"key.{number}": 1})
+        wire.attributes(
+            b"\x0a", {f"key.{number}": 1, f"text.{number}": "a", f"port.{number}": 20_000}
+        )
         wire.attributes(b"\x0a", {"key": f"value {number}"})
     assert len(wire._keys) <= 2048
-    assert all(len(fields) <= 2048 for fields in wire._fields.values())
+    fields = wire._fields[b"\x0a"]
+    for kept in (fields, fields._numbers, fields._heads, fields._doubles, fields._ports):
+        assert len(kept) <= 2048
     assert AnyValue.FromString(wire.any_value({"new": 1})).kvlist_value.values[0].key == "new"
 
 
