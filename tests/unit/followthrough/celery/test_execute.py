@@ -14,9 +14,11 @@ from celery.app.trace import build_tracer
 from opentelemetry import trace
 
 import followthrough
+from followthrough import logs
 from followthrough.celery import execute, interrupted, publish
 from followthrough.celery.interrupted import finish
 from followthrough.testing import Captured
+from tests.support.lines import alone
 
 
 class Refusing:
@@ -64,6 +66,16 @@ def run(app: Celery, name: str, *args: Any, task_id: str = "id-1", **headers: An
     info = {"exchange": "", "routing_key": "fast", "redelivered": False}
     request = {"id": task_id, "task": name, "hostname": "w@host", "delivery_info": info, **headers}
     return tracer(task_id, args, {}, request)
+
+
+def test_the_line_of_a_usual_task_costs_the_chain_nothing(
+    told: Captured, app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with alone():
+        for _ in range(2):
+            run(app, "run.work")
+            monkeypatch.setattr(logs, "line", lambda *_, **__: 1 / 0)
+    assert [each["attempt"] for each in told.events("task.succeeded")] == [1, 1]
 
 
 def test_a_result_that_the_backend_does_not_take_is_not_stored(told: Captured, app: Celery) -> None:

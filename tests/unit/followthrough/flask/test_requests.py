@@ -12,8 +12,10 @@ from opentelemetry.instrumentation import propagators
 from opentelemetry.instrumentation.flask import flask_version
 
 import followthrough
+from followthrough import logs
 from followthrough.flask import FlaskInstrumentor
 from followthrough.testing import Captured
+from tests.support.lines import alone
 
 COUNT = "http_server_request_duration_seconds_count"
 
@@ -113,6 +115,16 @@ def test_instrumenting_twice_tells_once(told: Captured, app: Flask) -> None:
     assert len(told.events("request.finished")) == 1
     assert len(told.spans) == 1
     assert told.metric(COUNT) == 1
+
+
+def test_the_line_of_a_usual_request_costs_the_chain_nothing(
+    told: Captured, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with alone():
+        for _ in range(2):
+            app.test_client().get("/users/7")
+            monkeypatch.setattr(logs, "line", lambda *_, **__: 1 / 0)
+    assert len(told.events("request.finished")) == 2
 
 
 def test_uninstrumented_tells_nothing(told: Captured, app: Flask) -> None:

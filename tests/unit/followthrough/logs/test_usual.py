@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from opentelemetry.context import Context, attach, detach
 
 from followthrough import logs, redact, tell
-from followthrough.logs import chain, context, output, records, stdlib, usual
+from followthrough.logs import chain, context, output, records, usual
 from followthrough.outcome import TELLING, Outcome, RequestOutcome, decide_request
 from followthrough.testing import Captured
+from tests.support.lines import alone
 
 IDS: dict[str, Any] = {"trace_id": "0" * 31 + "1", "span_id": "0" * 15 + "2"}
 IN_A_TASK = {"task_id": "t1", "task": "shop.pay", "attempt": 1, "queue": "celery"}
@@ -45,16 +46,6 @@ class Uncounted:
 
     def __init__(self, *_: Any) -> None:
         self.add = lambda _seconds: None
-
-
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Without pytest's own handlers, which are to have each line too."""
-    with pytest.MonkeyPatch.context() as patch:
-        root = logging.getLogger()
-        ours = [each for each in root.handlers if isinstance(each, stdlib.Handler)]
-        patch.setattr(root, "handlers", ours)
-        yield
 
 
 @contextlib.contextmanager
