@@ -32,10 +32,16 @@ def describe(span: trace.Span, name: str, attributes: Mapping[str, Any]) -> None
 
     It is also told so if its process is killed; a light one even if it isn't sampled.
     """
-    again = getattr(span, "describe", None)
-    if again is not None:
+    try:
+        again = span.describe  # type: ignore[attr-defined]
+    except AttributeError:
+        _describe(span, name, attributes)
+    else:
         again(name, attributes)
-    elif span.is_recording():
+
+
+def _describe(span: trace.Span, name: str, attributes: Mapping[str, Any]) -> None:
+    if span.is_recording():
         span.update_name(name)
         span.set_attributes(attributes)
         for processor in getattr(getattr(span, "_span_processor", None), "_span_processors", ()):
@@ -45,12 +51,13 @@ def describe(span: trace.Span, name: str, attributes: Mapping[str, Any]) -> None
 
 def end_with(span: trace.Span, attributes: Mapping[str, Any], fields: bytes = b"") -> None:
     """End a span with attributes of the kit's own: plain values, encoded as `fields`."""
-    end = getattr(span, "end_with", None)
-    if end is not None:
-        end(attributes, fields)
-    else:
+    try:
+        end = span.end_with  # type: ignore[attr-defined]
+    except AttributeError:
         span.set_attributes(attributes)
         span.end()
+    else:
+        end(attributes, fields)
 
 
 def undescribed(tracer: trace.Tracer) -> Callable[..., trace.Span]:
