@@ -108,19 +108,18 @@ def fork_with_held_locks() -> None:
     record("parent")
     recorder = tracing.provider._Current.recorder
     assert recorder is not None
+    table = recorder._table
+    assert table is not None
     held, end = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(recorder._lock())
-            for writer in recorder._writers.values():
-                stack.enter_context(writer._lock)
+        with recorder._lock(), table._lock:
             held.set()
             end.wait(30)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(10)
+    assert held.wait(10)
     for _ in range(10):
         _in_child(lambda: record("child"))
     end.set()

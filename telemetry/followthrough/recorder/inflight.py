@@ -7,6 +7,7 @@ never told twice.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import struct
@@ -15,10 +16,12 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from zlib import crc32
 
 from .. import guard
 from ..disk import fallocate
+from ..forks import Cell
 from ..outcome import Kind
 from .pending import Pending, Place
 from .places import LEFT, UNDER_WAY
@@ -72,8 +75,10 @@ class Table:
     Only the process that holds the slot may have one.
     """
 
-    def __init__(self, path: Path, watcher: Watcher) -> None:
+    def __init__(self, path: Path, watcher: Watcher, due: Cell | None = None) -> None:
         self._path = path
+        # When somebody is to look at the files, before more is noted.
+        self._due: Cell = [math.inf] if due is None else due
         self._lock = threading.RLock()
         self.free: list[Place] = []
         self._places: list[Place] = []
@@ -90,11 +95,14 @@ class Table:
         """How many places are taken."""
         return len(self._places) - len(self.free)
 
-    def begin(self, record: bytes, pending: Pending) -> None:
+    def begin(self, record: bytes, pending: Pending) -> bool:
         """Keep a span that has begun; said again, what has become of it.
 
-        What has no room is counted, and is not told if its process is killed.
+        False if not now, as others are to look first. What has no room is counted, and is not told
+        if its process is killed.
         """
+        if monotonic() >= self._due[0]:
+            return False
         size, place = len(record), pending.place
         if size > ROOM:
             record = shortened(record, ROOM)
@@ -103,7 +111,7 @@ class Table:
                 # One that has a shorter record here is told all the same.
                 if place is None:
                     guard.count("recorder.not_in_table")
-                return
+                return True
         check = crc32(record)
         if place is None:
             free = self.free
@@ -111,7 +119,7 @@ class Table:
                 self._grow()
                 if not free:
                     guard.count("recorder.not_in_table")
-                    return
+                    return True
             # Without a call in between, so that none is lost (see `Pending`).
             place = free[-1]
             del free[-1]
@@ -121,6 +129,7 @@ class Table:
         words = place.words
         words[0] = check << 32 | size
         words[1] = 0
+        return True
 
     def let_go(self) -> None:
         """Change nothing any more: what has a place here is another process's to tell."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Callable
 from os import getpid
 from pathlib import Path
 from time import monotonic, time_ns
 
 from .. import slots
-from ..forks import Lock
+from ..forks import Cell, Lock, cell
 from . import left
 from .inflight import Table, Watcher
 from .launch import Launcher
@@ -41,12 +42,18 @@ class Recorder:
         # Who may note why this process was lost.
         self.watcher = Watcher()
         self._complained = False
+        # When it looks next at the files and for the agent; at once in a child.
+        self._due = cell()
         self._table: Table | None = None
+        # What `put` of a span's record and `begin` nearly always come to, for who spares a call;
+        # False where it isn't, and nothing was done.
+        self.keep: Callable[[Pending], bool] = _not_now
+        self.note: Callable[[bytes, Pending], bool] = _not_now
         self._begin_anew()
 
     def _begin_anew(self) -> None:
         self._forget()
-        self._off_until = self._next_look = 0.0
+        self._off_until = 0.0
         # Records without a ring, by why there was none.
         self._lost = {ring: {"removed": 0, "unavailable": 0} for ring in RINGS.values()}
         # Last, as a signal's handler may cut it off.
@@ -58,20 +65,18 @@ class Recorder:
             self._table.let_go()
         self._writers: dict[str, Writer] = {}
         self._table = None
+        self.keep = self.note = _not_now
 
     def begin(self, record: bytes, pending: Pending) -> None:
         """Keep a span that has begun, so that it is told even if its process is killed."""
-        table = self._table
-        if table is None or monotonic() >= self._next_look or self._pid != getpid():
+        while not self.note(record, pending):
             self._opened(SPANS)
-            table = self._table
-            if table is None:
+            if self._table is None:
                 return
-        table.begin(record, pending)
 
     def give_up(self, pending: Pending) -> None:
         """Forget a span that has begun, of which no record is kept."""
-        if monotonic() >= self._next_look or self._pid != getpid():
+        if monotonic() >= self._due[0]:
             self._opened(SPANS)
         pending.leave()
 
@@ -81,12 +86,10 @@ class Recorder:
         May be called again with what an exception out of a signal's handler has cut off.
         """
         writer = self._writers.get(ring)
-        if writer is None or monotonic() >= self._next_look or self._pid != getpid():
+        while writer is None or not writer.keep(pending):
             writer = self._opened(ring)
-        while writer is not None:
-            if writer.keep(pending):
-                return
-            writer = self._opened(ring)
+            if writer is None:
+                break
         if not pending.fate:
             pending.fate = "unavailable"
             self._lost[ring]["unavailable"] += 1
@@ -114,12 +117,12 @@ class Recorder:
         now = monotonic()
         is_settled = ring in self._writers or now < self._off_until
         # Not every fork is seen by Python's hooks.
-        if is_settled and now < self._next_look and self._pid == getpid():
+        if is_settled and now < self._due[0]:
             return self._writers.get(ring)
         with self._lock():
             if self._pid != getpid():
                 self._begin_anew()
-            self._next_look = now + LOOK_EVERY
+            self._due[0] = now + LOOK_EVERY
             self._look()
             if ring not in self._writers and now >= self._off_until:
                 self._try_to_open(ring, now)
@@ -162,27 +165,34 @@ class Recorder:
         # Reserved before it is needed: a disk may be full when there is something to tell.
         self._open_ring(EVENTS, rings / f"{number}{EVENTS}", EVENT_BYTES)
         if self._table is None and ring == SPANS:
-            self._table = Table(table, self.watcher)
+            self._table = Table(table, self.watcher, self._due)
+            self.note = self._table.begin
         self._open_ring(ring, rings / f"{number}{ring}", self._capacity)
         self._complained = False
 
     def _open_ring(self, ring: str, path: Path, capacity: int) -> None:
         if ring in self._writers:
             return
-        writer = _made(path, capacity)
+        writer = _made(path, capacity, self._due)
         for reason in self._lost[ring]:
             count, self._lost[ring][reason] = self._lost[ring][reason], 0
             writer.lost(reason, count)
         self._writers[ring] = writer
+        if ring == SPANS:
+            self.keep = writer.keep
 
 
-def _made(path: Path, capacity: int) -> Writer:
+def _not_now(*_: object) -> bool:
+    return False
+
+
+def _made(path: Path, capacity: int, due: Cell) -> Writer:
     """A ring of this size or, where the disk has no room for it, of the largest that it has."""
     sizes = [capacity, *(s for s in (capacity // 8, capacity // 64) if s >= LEAST_BYTES)]
     for size in sizes[:-1]:
         try:
-            return Writer(path, size)
+            return Writer(path, size, due)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-    return Writer(path, sizes[-1])
+    return Writer(path, sizes[-1], due)

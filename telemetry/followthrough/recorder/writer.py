@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 from pathlib import Path
+from time import monotonic
 from zlib import crc32
 
 from ..disk import fallocate
+from ..forks import Cell
 from .pending import KEPT, Pending
 from .ring import (
     COMMIT,
@@ -50,7 +53,9 @@ class Writer:
     may cut it off at any call: a record that is put in again is there once.
     """
 
-    def __init__(self, path: Path, capacity: int) -> None:
+    def __init__(self, path: Path, capacity: int, due: Cell | None = None) -> None:
+        # When somebody is to look at the files, before more is put in.
+        self._due: Cell = [math.inf] if due is None else due
         fd = _opened(path, capacity)
         try:
             self._file = identity(fd)
@@ -73,11 +78,13 @@ class Writer:
         self.keep(Pending(payload))
 
     def keep(self, pending: Pending) -> bool:
-        """Append a record, or count it as dropped; False if this writer is retired.
+        """Append a record, or count it as dropped; False if not now, as others are to look first.
 
         All is made ready for the place that is next; whoever finds then that another record was
         given it meanwhile begins again. In one function, as it runs for each record of the host.
         """
+        if monotonic() >= self._due[0]:
+            return False
         words, payload = self._words, pending.payload
         size = len(payload)
         while not pending.fate:

@@ -212,7 +212,9 @@ class LightSpan(Pending, trace.Span, sdk.ReadableSpan):
             else:
                 self._begun = None
                 begun = encode.begun_again(self, begun)
-            tracer.recorder.begin(tracer.prefixes[self._is_sampled] + begun[0], self)
+            record = tracer.prefixes[self._is_sampled] + begun[0]
+            if not tracer.recorder.note(record, self):
+                tracer.recorder.begin(record, self)
             self._begun = begun
         except BaseException as error:  # noqa: BLE001  raised on where it is to be
             self.leave()
@@ -283,7 +285,8 @@ class LightSpan(Pending, trace.Span, sdk.ReadableSpan):
         if self._is_sampled:
             if not self.payload:
                 self.payload = self._tracer.prefixes[True] + encode.span(self, self._begun)
-            recorder.put(self)
+            if not recorder.keep(self):
+                recorder.put(self)
         elif self.place is not None:
             recorder.give_up(self)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,7 +53,7 @@ def test_where_no_ring_of_spans_can_be_had_that_of_events_may(
     assert account.totals(tmp_path, EVENTS).held == 1
     assert account.totals(tmp_path, SPANS).rings == 0
     monkeypatch.undo()
-    recorder._off_until = recorder._next_look = 0.0
+    recorder._off_until = recorder._due[0] = 0.0
     recorder.put(Pending(RECORD))
     sums = account.totals(tmp_path)
     assert (sums.produced, sums.held, sums.dropped["unavailable"]) == (2, 1, 1)
@@ -86,7 +88,7 @@ def test_what_it_tells_of_itself_may_be_recorded_too(tmp_path: Path) -> None:
     try:
         recorder.put(Pending(LOG + bytes(40)), LOGS)
         shutil.rmtree(tmp_path)
-        recorder._next_look = 0.0
+        recorder._due[0] = 0.0
         recorder.put(Pending(RECORD))
     finally:
         told.removeHandler(handler)
@@ -101,3 +103,31 @@ def test_without_the_global_interpreter_lock_nothing_is_recorded(
     assert obstacle(tmp_path) is None
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
     assert "global interpreter lock" in str(obstacle(tmp_path))
+
+
+@pytest.mark.parametrize("fork", [os.fork, lambda: ctypes.PyDLL(None).fork()])
+def test_a_child_records_in_files_of_its_own(tmp_path: Path, fork: Callable[[], int]) -> None:
+    """Also one of whose fork Python was not told."""
+    recorder = Recorder(tmp_path, 1 << 16)
+    recorder.put(Pending(RECORD))
+    pid = fork()
+    if pid == 0:
+        is_now = recorder.keep(Pending(RECORD)) or recorder.note(RECORD, Pending())
+        recorder.put(Pending(RECORD))
+        os._exit(is_now)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert recorder.keep(Pending(RECORD))
+    sums = account.totals(tmp_path)
+    assert (sums.rings, sums.produced, sums.held) == (2, 3, 3)
+
+
+def test_once_in_a_while_the_files_are_looked_at_first(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, 1 << 16)
+    for is_now in (False, True):
+        assert recorder.keep(Pending(RECORD)) == recorder.note(RECORD, Pending()) == is_now
+        recorder.put(Pending(RECORD))
+    recorder._due[0] = 0.0
+    assert not recorder.keep(Pending(RECORD))
+    assert not recorder.note(RECORD, Pending())
+    recorder.close()
+    assert account.totals(tmp_path).produced == 3
