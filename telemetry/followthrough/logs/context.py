@@ -24,7 +24,6 @@ _bound: ContextVar[Mapping[str, Any]] = ContextVar("followthrough_bound", defaul
 bound = _bound.get
 # Where a context has the fields that its lines carry.
 FIELDS = create_key("followthrough.fields")
-_NO_VALUES: Mapping[str, Any] = {}
 # Structlog's own variables, none while nobody has bound any; to ask it copies the whole context.
 of_structlog: Any = getattr(structlog.contextvars, "_CONTEXT_VARS", None)
 
@@ -35,16 +34,15 @@ def carrying(context: Context, **fields: Any) -> Context:
     return set_value(FIELDS, {**carried, **fields} if carried else fields, context)
 
 
-def around(
-    context: Context, span: Span, fields: dict[str, Any], values: Mapping[str, Any] = _NO_VALUES
-) -> Context:
-    """`context` with this current span, lines that carry these fields, and values besides.
+def around(context: Context, span: Span, fields: dict[str, Any]) -> Context:
+    """`context` with this current span, and lines that carry these fields.
 
     All in one go: each step of its own would copy the context.
     """
     carried: Any = context.get(FIELDS)
-    fields = {**carried, **fields} if carried else fields
-    return Context({**context, **values, _SPAN_KEY: span, FIELDS: fields})
+    if carried:
+        fields = {**carried, **fields}
+    return Context({**context, _SPAN_KEY: span, FIELDS: fields})
 
 
 def bind(**fields: Any) -> Bound:
