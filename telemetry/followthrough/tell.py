@@ -5,7 +5,6 @@ It knows no Celery, so that the agent tells what dead processes can't in the sam
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,8 @@ from .logs.usual import Usual, config, quoted, root
 from .tracing.current import get_current
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .metrics.ends import Requests
     from .outcome import Kind, Outcome, RequestOutcome
 
@@ -55,7 +56,9 @@ logger = structlog.get_logger(_TASKS)
 
 
 # Whether a line of a level is written at all; asked before the line is made.
-logs_at = logging.getLogger(_TASKS).isEnabledFor
+logs_at = _task_logger.isEnabledFor
+# What was found of that, False where none is; to ask is as many steps as half a hook.
+found_levels: Mapping[int, bool] = _task_logger._cache  # noqa: SLF001
 
 
 def task(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
+from collections.abc import Mapping
 from contextvars import Token
+from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -21,10 +23,11 @@ class Attempt:
     # What it begins with is the class's.
     span: trace.Span = trace.INVALID_SPAN
     # The context that its span is a child in, but for the span above.
-    context: Context | None = None
+    context = Context()
     # The first send, which later attempts are children of.
     origin: SpanContext | None = None
-    queue = ""
+    # What its lines carry beside its id.
+    fields: Mapping[str, Any] = MappingProxyType({})
     # Seconds from its sending to its start, and those that its result backend took.
     wait: float | None = None
     stored = 0.0
@@ -35,4 +38,4 @@ class Attempt:
         self.request, self.known = request, known
         # The caller of an eager task may be dealing with an exception of its own.
         self.before = sys.exception()
-        self.started = time.perf_counter()
+        self.started = perf_counter()

@@ -21,7 +21,7 @@ _TEXTS = (
     ("group", names.CELERY_GROUP_ID),
 )
 _OF_SENDER = (("origin", names.CELERY_ORIGIN), ("reply_to", names.CELERY_REPLY_TO))
-_NO_LIMITS = [None, None]
+NO_LIMITS = [None, None]
 
 
 def of_message(headers: Mapping[str, Any], task_id: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def note_message(found: dict[str, Any], headers: Mapping[str, Any], task_id: str
     if retries and isinstance(retries, int):
         found[names.CELERY_RETRIES] = retries
     limits = get("timelimit")
-    if limits and limits != _NO_LIMITS and isinstance(limits, list | tuple):
+    if limits and limits != NO_LIMITS and isinstance(limits, list | tuple):
         found |= _limits(limits)
 
 

@@ -19,11 +19,13 @@ from ..tracing import ids, propagation
 
 HEADER = "followthrough"
 MOST_LINKS = 128  # as many as OpenTelemetry keeps on a span
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+# An id of zeros is none.
+_parts = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
 _NEVER = 2**53
 _FLAGS = TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID
-_FLAG_BITS = int(_FLAGS)
-_KNOWN_FLAGS = tuple(map(TraceFlags, range(_FLAGS + 1)))
+# By their text; others than these mean nothing here.
+_FLAGS_OF = {f"{number:02x}": TraceFlags(number & _FLAGS) for number in range(256)}
+_new = tuple.__new__
 
 
 class Lineage(NamedTuple):
@@ -72,16 +74,18 @@ def text(span: SpanContext) -> str:
     return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags & _FLAGS:02x}"
 
 
-def parse(value: object) -> SpanContext | None:
+def parse(value: Any) -> SpanContext | None:
     """The span that a traceparent names; None if it is none."""
-    if not isinstance(value, str) or _TRACEPARENT.fullmatch(value) is None:
+    try:
+        parts = _parts(value)
+    except TypeError:
         return None
-    trace_id, span_id = int(value[3:35], 16), int(value[36:52], 16)
-    if not trace_id or not span_id:
+    if parts is None:
         return None
-    flags = _KNOWN_FLAGS[int(value[53:], 16) & _FLAG_BITS]
+    trace_id, span_id, flags = parts.groups()
     # As SpanContext makes it of valid ids.
-    return tuple.__new__(SpanContext, (trace_id, span_id, True, flags, DEFAULT_TRACE_STATE, True))
+    begun = int(trace_id, 16), int(span_id, 16), True, _FLAGS_OF[flags], DEFAULT_TRACE_STATE, True
+    return _new(SpanContext, begun)
 
 
 def _parsed(values: Iterable[object]) -> tuple[SpanContext, ...]:
@@ -92,25 +96,6 @@ def _parsed(values: Iterable[object]) -> tuple[SpanContext, ...]:
 def received(headers: Mapping[str, Any], base: Context) -> Context:
     """The context of a message's sender, as the propagators have it."""
     return propagation.received(propagation.from_message(headers), base).context
-
-
-def usual(headers: Mapping[str, Any]) -> tuple[SpanContext, float | None] | None:
-    """The sender of a first attempt's message, and when it was sent: what most messages say.
-
-    None where a message says more, or not who sent it: then `read` and `received` tell all of it.
-    """
-    get = headers.get
-    ours, sent = get(HEADER), None
-    if ours is not None:
-        if type(ours) is not dict or len(ours) != 1:
-            return None
-        sent = ours.get("sent")
-        if type(sent) is not float or not 0 < sent < _NEVER:
-            return None
-    if get("tracestate") is not None or get("baggage") is not None or not propagation.is_usual():
-        return None
-    sender = parse(get("traceparent"))
-    return None if sender is None else (sender, sent)
 
 
 def trace_context(headers: Mapping[str, Any]) -> Context:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import time
 from collections import deque
+from logging import DEBUG
+from time import perf_counter
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded, Terminated
@@ -14,13 +14,13 @@ from celery import signals
 from celery._state import get_current_task
 from celery.exceptions import Retry
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN
 
 from .. import attempts, guard, logs, names, tell, tracing
 from ..guard import guarded
 from ..outcome import SUCCESS, Outcome, decide
-from ..tracing import ids
 from ..tracing.current import attach, detach
+from ..tracing.ids import in_hex
 from . import aside, interrupted, process, storing
 from .attempt import Attempt
 from .carrier import text
@@ -31,24 +31,26 @@ from .signals import connect as connect_signal
 REMEMBERED = 64
 
 
-# A stack for each id: an eager retry runs inside the attempt before it, and in a pool of threads
-# the next attempt may begin before this one has ended.
-_running: dict[str, list[Attempt]] = {}
+# The attempt of each id, and those that began before it had ended: an eager retry runs inside the
+# attempt before it, and so may the next one in a pool of threads. Each change is one step.
+_running: dict[str, Attempt] = {}
+_beside: dict[str, list[Attempt]] = {}
 _ended: deque[str] = deque(maxlen=REMEMBERED)
 
 
 def is_running(task_id: str) -> bool:
     """Whether this process runs the task, or has just told its end; it is told here alone."""
-    return task_id in _running or task_id in _ended
+    return task_id in _running or task_id in _beside or task_id in _ended
 
 
 def running(task_id: str) -> Attempt | None:
     """The attempt that this process runs; of several the one that asks."""
-    stack = _running.get(task_id)
-    if not stack or len(stack) == 1:
-        return stack[0] if stack else None
+    first, others = _running.get(task_id), _beside.get(task_id)
+    if not others:
+        return first
     request = getattr(get_current_task(), "request", None)
-    return next((each for each in stack if each.request is request), stack[-1])
+    every = others if first is None else [first, *others]
+    return next((each for each in every if each.request is request), every[-1])
 
 
 def connect() -> None:
@@ -65,6 +67,7 @@ def disconnect() -> None:
     """Undo the part of `connect` that isn't a signal."""
     storing.disconnect()
     _running.clear()
+    _beside.clear()
     _ended.clear()
 
 
@@ -81,64 +84,102 @@ def on_worker(sender: Any, **_: Any) -> None:
 
 def on_prerun(task_id: str, task: Any, args: Any = (), kwargs: Any = None, **_: Any) -> None:
     try:
-        for is_again in interrupted.TWICE:
-            try:
-                request = task.request
-                stack = _running.setdefault(task_id, [])
-                if not stack or stack[-1].request is not request:
-                    stack.append(Attempt(request, process.known(task)))
-                _begin(stack[-1], task_id, args, kwargs or {})
-            except SoftTimeLimitExceeded:
-                continue
-            if is_again:
-                interrupted.again()
+        try:
+            _begin(task_id, task, args, kwargs)
+        except SoftTimeLimitExceeded:
+            # As `interrupted.finish`, without its call.
+            pass
+        else:
             return
+        _begin(task_id, task, args, kwargs)
+        interrupted.again()
     except Exception as error:  # noqa: BLE001  raised on where it is to be
         guard.caught("celery.task_prerun", error)
 
 
-def _begin(attempt: Attempt, task_id: str, args: Any, kwargs: Any) -> None:
+def _begin(task_id: str, task: Any, args: Any, kwargs: Any) -> None:
     """Start the span and make it current; may be called again where it was cut off."""
-    if attempt.span is trace.INVALID_SPAN:
-        process.start(attempt, task_id, args, kwargs)
+    attempt = Attempt(task.request, process.known(task))
+    first = _running.setdefault(task_id, attempt)
+    if first is not attempt:
+        attempt = _one_more(task_id, first, attempt)
+    if attempt.span is INVALID_SPAN:
+        process.start(attempt, task_id, args, kwargs or {})
     if attempt.token is None:
-        fields = {
-            "task_id": task_id,
-            "task": attempt.known.name,
-            "attempt": attempt.request.retries + 1,
-        }
-        if attempt.queue:
-            fields[names.QUEUE] = attempt.queue
-        attempt.token = attach(logs.around(attempt.context or Context(), attempt.span, fields))
-    if tell.logs_at(logging.DEBUG):
+        fields = {"task_id": task_id, **attempt.fields}
+        attempt.token = attach(logs.around(attempt.context, attempt.span, fields))
+    if tell.found_levels.get(DEBUG) is not False and tell.logs_at(DEBUG):
         tell.logger.debug(names.TASK_STARTED)
+
+
+def _one_more(task_id: str, first: Attempt, attempt: Attempt) -> Attempt:
+    """An attempt beside another one of its id; that one itself where its start was cut off."""
+    others = _beside.get(task_id, [])
+    for each in (first, *others):
+        if each.request is attempt.request:
+            return each
+    _beside.setdefault(task_id, others).append(attempt)
+    return attempt
 
 
 def on_postrun(task_id: str, state: str | None = None, retval: Any = None, **_: Any) -> None:
     try:
-        # A task that is over needs no limit.
-        for _again in interrupted.TWICE:
-            try:
-                stack = _running.get(task_id)
-                attempt = stack[0] if stack and len(stack) == 1 else running(task_id)
-                if attempt is None:
-                    return
-                seconds = time.perf_counter() - attempt.started
-                raised = sys.exception()
-                raised = None if raised is attempt.before else raised
-                try:
-                    _end(attempt, task_id, seconds, state, retval, raised)
-                except SoftTimeLimitExceeded:
-                    raise
-                except BaseException:
-                    _leave(attempt, task_id)
-                    raise
-                _leave(attempt, task_id)
-            except SoftTimeLimitExceeded:
-                continue
+        try:
+            _finish(task_id, state, retval)
+        except SoftTimeLimitExceeded:
+            pass
+        else:
             return
+        # A task that is over needs no limit.
+        _finish(task_id, state, retval)
     except Exception as error:  # noqa: BLE001  raised on where it is to be
         guard.caught("celery.task_postrun", error)
+
+
+def _finish(task_id: str, state: str | None, retval: Any) -> None:
+    attempt = _running.get(task_id)
+    if _beside:
+        attempt = running(task_id)
+    if attempt is None:
+        return
+    seconds = perf_counter() - attempt.started
+    raised = sys.exception()
+    if raised is not None and raised is attempt.before:
+        raised = None
+    try:
+        if state == "SUCCESS" and raised is None:
+            _end_well(attempt, task_id, seconds)
+        else:
+            _end(attempt, task_id, seconds, state, retval, raised)
+    except SoftTimeLimitExceeded:
+        raise
+    except BaseException:
+        _leave(attempt, task_id)
+        raise
+    _leave(attempt, task_id)
+
+
+def _end_well(attempt: Attempt, task_id: str, seconds: float) -> None:
+    """What `_end` does, for a task that succeeded and whose end was stored."""
+    span, stored = attempt.span, attempt.stored
+    if not attempt.has_ended:
+        process.end_well(span, seconds, stored)
+        attempt.has_ended = True
+    if attempt.is_told:
+        return
+    trace_id, span_id = in_hex(span)
+    tell.task(
+        SUCCESS,
+        attempt.known.name,
+        task_id,
+        seconds=seconds,
+        wait=attempt.wait,
+        trace_id=trace_id,
+        span_id=span_id,
+    )
+    attempt.is_told = True
+    if current.runtime is not None:
+        _note_runtime(attempt, seconds)
 
 
 def _end(
@@ -149,16 +190,13 @@ def _end(
     retval: Any,
     raised: BaseException | None,
 ) -> None:
-    outcome, cause = SUCCESS, None
-    # What is decided below for such a state too.
-    if state != "SUCCESS" or raised is not None:
-        if _is_dying(state, raised):
-            _leave_open(attempt)
-            return
-        cause = _cause(state, retval, raised)
-        outcome = _outcome(attempt.known, state, raised, cause)
+    if _is_dying(state, raised):
+        _leave_open(attempt)
+        return
     span, known = attempt.span, attempt.known
-    error = cause if cause is not None and isinstance(cause, BaseException) else None
+    cause = _cause(state, retval, raised)
+    outcome = _outcome(known, state, raised, cause)
+    error = cause if isinstance(cause, BaseException) else None
     if not attempt.has_ended:
         process.end(span, outcome, error, seconds, attempt.stored)
         attempt.has_ended = True
@@ -166,7 +204,7 @@ def _end(
         return
     if outcome.kind == "requeued":
         _note(task_id, span)
-    trace_id, span_id = ids.in_hex(span)
+    trace_id, span_id = in_hex(span)
     tell.task(
         outcome,
         known.name,
@@ -180,8 +218,12 @@ def _end(
     )
     # Cut off before this, it is told again rather than not at all.
     attempt.is_told = True
+    _note_runtime(attempt, seconds)
+
+
+def _note_runtime(attempt: Attempt, seconds: float) -> None:
     if current.runtime is not None:
-        labels = {"task": known.name, "worker": attempt.request.hostname or ""}
+        labels = {"task": attempt.known.name, "worker": attempt.request.hostname or ""}
         current.runtime.record(seconds, labels)
 
 
@@ -192,13 +234,24 @@ def _leave(attempt: Attempt, task_id: str) -> None:
         detach(token)
         attempt.token = None
     # Last: whoever hears of this end too asks `is_running`.
-    stack = _running.get(task_id)
-    if stack and attempt in stack:
-        if len(stack) > 1:
-            stack.remove(attempt)
-        else:
+    if _beside and task_id in _beside:
+        _forget_one(attempt, task_id)
+    elif task_id in _running:
+        _ended.append(task_id)
+        del _running[task_id]
+
+
+def _forget_one(attempt: Attempt, task_id: str) -> None:
+    """Forget one of several attempts."""
+    others = _beside[task_id]
+    if attempt in others:
+        others.remove(attempt)
+    elif _running.get(task_id) is attempt:
+        del _running[task_id]
+    if not others:
+        if task_id not in _running:
             _ended.append(task_id)
-            del _running[task_id]
+        del _beside[task_id]
 
 
 @guarded("celery.note_attempt")
@@ -251,8 +304,9 @@ def _outcome(
 
 
 def _stored(task_id: str, seconds: float) -> None:
-    stack = _running.get(task_id)
-    attempt = stack[0] if stack and len(stack) == 1 else running(task_id)
+    attempt = _running.get(task_id)
+    if _beside:
+        attempt = running(task_id)
     if attempt is not None:
         attempt.stored += seconds
 

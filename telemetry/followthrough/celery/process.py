@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
 
 from .. import attempts, names, redact, tell, tracing
-from ..outcome import Outcome
+from ..outcome import SUCCESS, Outcome
 from ..recorder import encode
 from ..recorder.encode import Kept
-from ..tracing import exceptions
-from ..tracing.current import get_current
+from ..tracing import exceptions, propagation
+from ..tracing.current import get_current, is_suppressed
 from . import aside, attributes, carrier, critical, timing
+from .attributes import LONGEST, NO_LIMITS
 from .broker import system
 from .carrier import Lineage
 from .current import current
@@ -26,7 +27,22 @@ if TYPE_CHECKING:
     from .attempt import Attempt
 
 _MOST_KEPT = 256
+_MOST_TASKS = 10_000
 _NO_INFO: Mapping[str, Any] = {}
+# What each task looks up, by one step less.
+_HEADER, _RECEIVED, _CONSUMER = carrier.HEADER, timing.RECEIVED, SpanKind.CONSUMER
+_MESSAGE_ID = names.MESSAGING_MESSAGE_ID
+_PUBLISHED, _BROKER, _PREFETCHED = names.TIME_PUBLISHED, names.TIME_BROKER, names.TIME_PREFETCHED
+
+
+class Shape(NamedTuple):
+    """What the spans and lines of a task have in common whose messages are alike."""
+
+    attributes: dict[str, Any]
+    # The same as a span takes them; None where what is added to them needs a look.
+    kept: Kept | None
+    # What its lines carry beside its id.
+    fields: dict[str, Any]
 
 
 class Known(NamedTuple):
@@ -39,11 +55,11 @@ class Known(NamedTuple):
     critical: bool
     throws: tuple[type[BaseException], ...]
     listed: tuple[str, ...]
-    # What its spans begin with, by where its messages come from.
-    kept: dict[tuple[Any, ...], Kept]
+    shapes: dict[tuple[Any, ...], Shape]
 
 
-_known: dict[str, Known] = {}
+# By the tasks themselves.
+_known: dict[Any, Known] = {}
 
 
 def forget() -> None:
@@ -53,10 +69,13 @@ def forget() -> None:
 
 def known(task: Any) -> Known:
     """What is known of a task; looked at once."""
-    found = _known.get(task.name)
-    if found is None or found.task is not task:
-        found = _known[task.name] = _look(task)
-    return found
+    try:
+        return _known[task]
+    except KeyError:
+        if len(_known) >= _MOST_TASKS:
+            _known.clear()
+        found = _known[task] = _look(task)
+        return found
 
 
 def _look(task: Any) -> Known:
@@ -75,85 +94,157 @@ def _look(task: Any) -> Known:
 
 
 def start(attempt: Attempt, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Begin the span of a task that starts now."""
+    """Begin the span of a task that starts now.
+
+    Nearly all are the first attempt of a message that says who sent it and when. These are begun
+    right here, in few steps; what isn't as it nearly always is, is seen to further down.
+    """
     now = time.time()
     request, known = attempt.request, attempt.known
     headers: dict[str, Any] = request.__dict__
-    info = request.delivery_info or _NO_INFO
-    is_redelivered, is_eager = info.get("redelivered"), request.is_eager
-    attempt.queue = queue = str(info.get("routing_key") or "")
-    pool = True if is_eager else current.pool
-    alike = (queue, request.hostname, pool, request.origin, request.reply_to)
+    alike = None
     try:
-        kept = known.kept[alike]
+        ours, info = headers[_HEADER], headers["delivery_info"]
+        sent, received = ours["sent"], info[_RECEIVED]
+        alike = (
+            info["routing_key"],
+            info["priority"],
+            info["redelivered"],
+            request.retries,
+            request.is_eager,
+            request.hostname,
+            request.origin,
+            request.reply_to,
+            current.pool,
+            propagate._HTTP_TEXT_FORMAT,  # noqa: SLF001  without the API's call
+        )
+        shape = known.shapes[alike]
+        origin = carrier.parse(headers["traceparent"])
+        is_usual = (
+            0.0 < sent <= received <= now
+            and sent.__class__ is received.__class__ is float
+            and len(ours) == 1
+            and "tracestate" not in headers
+            and "baggage" not in headers
+        )
     except (KeyError, TypeError):
-        kept = _keep(known, alike, headers)
-    found = kept.attributes.copy()
-    attributes.note_message(found, headers, task_id)
-    if priority := info.get("priority"):
-        found[names.CELERY_PRIORITY] = priority
-    if is_redelivered:
-        found[names.CELERY_REDELIVERED] = True
-    if request.chord:
-        found |= attributes.of_chord(request.chord)
-    usual = None
-    if not (is_eager or is_redelivered or request.retries or current.use_span_links):
-        usual = carrier.usual(headers)
-    if usual is None:
-        lineage = carrier.NONE if is_eager else carrier.read(headers)
-        attempt.context, links, attempt.origin = _parent(request, headers, info, lineage)
-        sent = lineage.sent
-    else:
-        attempt.context, (attempt.origin, sent) = get_current(), usual
-    received, eta = info.get(timing.RECEIVED), request.eta
-    found |= timing.waits(
-        sent,
-        received if type(received) is float else None,
-        timing.timestamp(eta) if eta else None,
-        now,
-    )
-    attempt.wait = timing.wait(sent, now)
-    if known.listed:
-        found |= attributes.arguments(known.task.run, known.listed, args, kwargs)
+        if alike is not None:
+            _learn(known, alike)
+        is_usual, origin = False, None
+    here = get_current()
+    if not is_usual or origin is None or (here and is_suppressed(here)):
+        _start(attempt, task_id, args, kwargs, now)
+        return
+    found = {
+        **shape.attributes,
+        _MESSAGE_ID: task_id[:LONGEST],
+        _PUBLISHED: sent,
+        _BROKER: round(received - sent, 6),
+        _PREFETCHED: round(now - received, 6),
+    }
+    if (
+        request.root_id != task_id
+        or request.timelimit != NO_LIMITS
+        or request.eta
+        or request.expires
+        or request.parent_id
+        or request.group
+        or request.chord
+        or known.listed
+    ):
+        found |= _more(attempt, task_id, args, kwargs)
+        if request.eta:
+            found |= timing.waits(sent, received, timing.timestamp(request.eta), now)
+    attempt.context, attempt.origin, attempt.fields = here, origin, shape.fields
+    attempt.wait = round(now - sent, 6)
     # Last, and as a function of Python's returns: cut off before that, all of it is made anew.
-    if usual is None:
-        attempt.span = current.tracer.start_span(
-            known.span_name, attempt.context, SpanKind.CONSUMER, found, links
-        )
-    else:
-        # Its parent is the sender and there are no links: the same span by a shorter way.
-        is_clean = not known.listed and (not priority or type(priority) is int)
-        attempt.span = tracing.start_below(
-            current.tracer,
-            known.span_name,
-            attempt.origin,
-            attempt.context,
-            SpanKind.CONSUMER,
-            found,
-            kept if is_clean else None,
-        )
+    attempt.span = tracing.start_below(
+        current.tracer, known.span_name, origin, here, _CONSUMER, found, shape.kept
+    )
 
 
-def _keep(known: Known, alike: tuple[Any, ...], headers: Mapping[str, Any]) -> Kept:
-    """What the spans of a task begin with whose messages are alike, for this one and the next."""
-    queue, worker, pool, *_ = alike
+def _learn(known: Known, alike: tuple[Any, ...]) -> None:
+    """Keep what the spans of a task have in common whose messages are alike, if these are usual."""
+    queue, *unusual, worker, origin, reply_to, pool, _ = alike
+    if any(unusual) or current.use_span_links or not propagation.is_usual():
+        return
+    # By what is equal: 1 is True.
+    if type(queue) is not str or (worker is not None and type(worker) is not str):
+        return
+    found = _common(known, queue, worker, pool)
+    found |= attributes.of_sender({"origin": origin, "reply_to": reply_to})
+    kept = None if known.listed else encode.kept(found)
+    if len(known.shapes) >= _MOST_KEPT:
+        known.shapes.clear()
+    # It may be what nobody sane sends.
+    with suppress(TypeError):
+        known.shapes[alike] = Shape(found, kept, _fields(known, 1, queue))
+
+
+def _common(known: Known, queue: str, worker: object, pool: object) -> dict[str, Any]:
     found = known.attributes.copy()
     if queue:
         found[names.MESSAGING_DESTINATION] = queue
     if worker:
         found[names.CELERY_WORKER] = str(worker)
-    if pool is True:
-        found[names.CELERY_EAGER] = True
-    elif pool:
+    if pool:
         found[names.CELERY_POOL] = pool
+    return found
+
+
+def _fields(known: Known, number: int, queue: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {names.TASK: known.name, names.ATTEMPT: number}
+    if queue:
+        fields[names.QUEUE] = queue
+    return fields
+
+
+def _more(
+    attempt: Attempt, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a span says that few have."""
+    request, known = attempt.request, attempt.known
+    found: dict[str, Any] = {}
+    attributes.note_message(found, request.__dict__, task_id)
+    if request.chord:
+        found |= attributes.of_chord(request.chord)
+    if known.listed:
+        found |= attributes.arguments(known.task.run, known.listed, args, kwargs)
+    return found
+
+
+def _start(
+    attempt: Attempt, task_id: str, args: Sequence[Any], kwargs: Mapping[str, Any], now: float
+) -> None:
+    """The same for each message there is, whoever sent it, and for each attempt."""
+    request, known = attempt.request, attempt.known
+    headers: dict[str, Any] = request.__dict__
+    info = request.delivery_info or _NO_INFO
+    is_eager, queue = request.is_eager, str(info.get("routing_key") or "")
+    found = _common(known, queue, request.hostname, "" if is_eager else current.pool)
+    if is_eager:
+        found[names.CELERY_EAGER] = True
     found |= attributes.of_sender(headers)
-    made = encode.kept(found)
-    if len(known.kept) >= _MOST_KEPT:
-        known.kept.clear()
-    # It may be what nobody sane sends.
-    with suppress(TypeError):
-        known.kept[alike] = made
-    return made
+    found |= _more(attempt, task_id, args, kwargs)
+    if priority := info.get("priority"):
+        found[names.CELERY_PRIORITY] = priority
+    if info.get("redelivered"):
+        found[names.CELERY_REDELIVERED] = True
+    lineage = carrier.NONE if is_eager else carrier.read(headers)
+    attempt.context, links, attempt.origin = _parent(request, headers, info, lineage)
+    received, eta = info.get(timing.RECEIVED), request.eta
+    found |= timing.waits(
+        lineage.sent,
+        received if type(received) is float else None,
+        timing.timestamp(eta) if eta else None,
+        now,
+    )
+    attempt.wait = timing.wait(lineage.sent, now)
+    attempt.fields = _fields(known, request.retries + 1, queue)
+    # As above.
+    attempt.span = current.tracer.start_span(
+        known.span_name, attempt.context, SpanKind.CONSUMER, found, links
+    )
 
 
 def _parent(
@@ -195,6 +286,18 @@ def _earlier(headers: Mapping[str, Any], info: Mapping[str, Any]) -> SpanContext
         found = ""
     # One that runs for longer than the broker waits for it is under way still.
     return carrier.parse(found or tracing.under_way(0, task_id))
+
+
+def end_well(span: trace.Span, seconds: float, stored: float) -> None:
+    """End the span of a task that succeeded; of `seconds` in all, `stored` went to its result."""
+    span.set_attributes(
+        {
+            names.CELERY_OUTCOME: SUCCESS.kind,
+            names.TIME_RUNNING: round(seconds - stored, 6) if seconds > stored else 0.0,
+            names.TIME_STORING: round(stored, 6),
+        }
+    )
+    span.end()
 
 
 def end(

@@ -50,19 +50,21 @@ def _send_by(signal: Any, send: Any) -> None:
         setattr(trace, name, signal.send)
 
 
-def _direct(signal: Any, hook: Callable[..., None]) -> Callable[..., Any]:
+def _direct(signal: Any, hook: Callable[..., Any]) -> Callable[..., Any]:
     """`signal.send` where our hook alone hears it: Celery looks receivers up behind a lock.
 
-    Whoever has kept it still sends the signal to all who hear it.
+    The hook is told all but which signal it is. Whoever has kept it still sends the signal to all
+    who hear it.
     """
     stock, receivers = signal.send, signal.receivers
+    alone = [each for each in receivers if each[1] is hook]
     logger: logging.Logger = dispatch.logger
 
     def send(sender: Any, **named: Any) -> Any:
-        if len(receivers) != 1 or receivers[0][1] is not hook:
+        if receivers != alone:
             return stock(sender, **named)
         try:
-            return [(hook, hook(signal=signal, sender=sender, **named))]
+            return [(hook, hook(sender=sender, **named))]
         except Exception as error:
             logger.exception("Signal handler %r raised: %r", hook, error)  # noqa: TRY401  as Celery
             return [(hook, error)]

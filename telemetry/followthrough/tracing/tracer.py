@@ -85,7 +85,8 @@ def start_below(
 ) -> trace.Span:
     """Start a span whose parent is `above`, whatever is current in `base`; a root without one.
 
-    With `kept`, the attributes are the span's own, see `LightTracer.start`.
+    With `kept`, the attributes are the span's own, see `LightTracer.start`. The caller has seen
+    that nothing is suppressed here.
     """
     light = tracer.light() if isinstance(tracer, Tracer) else None
     if light is None or not light.is_usual:
@@ -201,10 +202,7 @@ class Tracer(trace.Tracer):
         return span
 
     def light(self) -> Any:
-        """The light tracer, if spans are light at the time and are recorded here."""
-        here = get_current()
-        if here and is_suppressed(here):
-            return None
+        """The light tracer, if spans are light at the time and are recorded."""
         chosen = self._chosen
         if (
             trace._TRACER_PROVIDER is chosen.provider  # noqa: SLF001  without the API's two calls

@@ -30,7 +30,7 @@ from followthrough.testing import Captured
 
 PARENT = f"00-{7:032x}-{8:016x}-01"
 TEXT = st.none() | st.text(max_size=300) | st.integers()
-SENT = st.floats(1, 2e9)
+SENT = st.floats(1, 2e9) | st.floats(1, 1e9)
 OURS = st.fixed_dictionaries(
     {}, optional={"sent": st.none() | st.floats() | st.integers(), "origin": st.just(PARENT)}
 )
@@ -77,23 +77,30 @@ HEADERS = st.fixed_dictionaries(
         "chord": st.sampled_from([None, {}, {"options": {"task_id": "c"}}, 5, []]),
     },
 )
-
-
-@given(MESSAGES)
-def test_what_most_messages_say_is_read_as_the_propagators_read_it(headers: dict[str, Any]) -> None:
-    usual = carrier.usual(headers)
-    lineage = carrier.read(headers)
-    if usual is not None:
-        sender, sent = usual
-        assert carrier.Lineage(sent) == lineage
-        received = trace.get_current_span(carrier.received(headers, Context()))
-        assert received.get_span_context() == sender
-        assert len(carrier.received(headers, Context())) == 1
-
-
-def test_most_messages_are_read_the_short_way() -> None:
-    assert carrier.usual({"traceparent": PARENT, carrier.HEADER: {"sent": 5.0}}) is not None
-    assert carrier.usual({"traceparent": PARENT}) is not None
+# What is begun the short way, with what few messages say besides.
+FIRST = st.fixed_dictionaries(
+    {
+        "delivery_info": st.fixed_dictionaries(
+            {
+                "routing_key": st.text(max_size=5),
+                "priority": st.sampled_from([0, None, 3]),
+                "redelivered": st.sampled_from([False, None]),
+                "followthrough_received": st.floats(1e9, 2e9),
+            }
+        )
+    },
+    optional={
+        "eta": st.sampled_from([None, "2017-07-14T02:40:00+00:00", "x"]),
+        "expires": TEXT,
+        "group": TEXT,
+        "parent_id": TEXT,
+        "root_id": st.sampled_from(["id-1", "id-0"]),
+        "origin": TEXT,
+        "hostname": st.sampled_from([None, "", "w@h"]),
+        "timelimit": LIMITS,
+        "chord": st.sampled_from([None, {"options": {"task_id": "c"}}]),
+    },
+)
 
 
 @pytest.fixture
@@ -139,35 +146,60 @@ def test_a_task_s_span_is_the_same_by_the_short_way_as_by_the_long_one(
     light: None, app: Celery, monkeypatch: pytest.MonkeyPatch, name: str, pool: str
 ) -> None:
     monkeypatch.setattr(current, "pool", pool)
-    monkeypatch.setattr(process, "time", SimpleNamespace(time=lambda: 1.5e9))
+    monkeypatch.setattr(process, "time", SimpleNamespace(time=lambda: 1.9e9))
 
     earlier = SpanContext(9, 9, is_remote=True)
     monkeypatch.setattr(
         process, "_earlier", lambda _, info: earlier if info.get("redelivered") else None
     )
 
-    @given(HEADERS, MESSAGES)
+    @given(HEADERS | FIRST, MESSAGES)
     def same(headers: dict[str, Any], message: dict[str, Any]) -> None:
         both = {**headers, **message}
+        # The first one of its kind shows what the next ones have in common.
+        process.forget()
+        started(app, name, both)
         short, attempt = started(app, name, both)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(carrier, "usual", lambda _: None)
+            patch.setattr(process, "_learn", lambda *_: None)
             process.forget()
             long, other = started(app, name, both)
         assert dict(short.attributes) == dict(long.attributes)
-        assert [type(each) for each in short.attributes.values()] == [
-            type(each) for each in long.attributes.values()
-        ]
+        kinds = [{k: type(v) for k, v in each.attributes.items()} for each in (short, long)]
+        assert kinds[0] == kinds[1]
         assert (short.parent, short.kind, short.name) == (long.parent, long.kind, long.name)
         assert [link.context for link in short.links] == [link.context for link in long.links]
-        assert (attempt.wait, attempt.queue, attempt.origin) == (
+        assert (attempt.wait, attempt.fields, attempt.origin) == (
             other.wait,
-            other.queue,
+            other.fields,
             other.origin,
         )
         assert encode.begun(short, short._kept)[2] == len(short.attributes)
 
     same()
+
+
+USUAL_INFO = {
+    "routing_key": "fast",
+    "priority": 0,
+    "redelivered": False,
+    "followthrough_received": 1.6e9,
+}
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"eta": "2017-07-14T02:40:00+00:00", "parent_id": "p", "root_id": "id-0"}]
+)
+@pytest.mark.parametrize("name", ["run.work", "run.plain"])
+def test_most_messages_begin_their_task_the_short_way(
+    light: None, app: Celery, monkeypatch: pytest.MonkeyPatch, name: str, more: dict[str, Any]
+) -> None:
+    message = {"traceparent": PARENT, carrier.HEADER: {"sent": 1.5e9}, "root_id": "id-1"}
+    message |= {"delivery_info": USUAL_INFO, "timelimit": [None, None]} | more
+    started(app, name, message)
+    monkeypatch.setattr(process, "_start", None)
+    span, attempt = started(app, name, message)
+    assert (span.parent, attempt.fields["queue"]) == (carrier.parse(PARENT), "fast")
 
 
 @given(HEADERS, st.sampled_from(["id-1", ""]))
