@@ -44,7 +44,6 @@ class Usual(Generic[Kept]):
         self.standard: Any = logging.getLogger(name)
         self.seen: tuple[Any, ...] | None = None
         self.kept: dict[tuple[Any, ...], Kept] = {}
-        self._standing: object = None
         changes.on_change.append(self.forget)
 
     def forget(self) -> None:
@@ -60,9 +59,8 @@ class Usual(Generic[Kept]):
         if (
             config.default_processors != [chain.render]
             or len(root.handlers) > 1
-            or records.Current.recorder is not None
-            or chain.Current.people is not None
             or context.is_bound()
+            or _others_want_it()
         ):
             return False
         # Each level is asked for, so that it is in the logger's cache, which is what is compared.
@@ -70,10 +68,11 @@ class Usual(Generic[Kept]):
         handlers, cache = list(root.handlers), dict(self.standard._cache)  # noqa: SLF001
         if not levels[logging.INFO] or not levels.items() <= cache.items():
             return False
-        if (handlers, cache) != self._standing:
-            self.forget()
-            self._standing = (handlers, cache)
         self.seen = ([chain.render], handlers, cache, False, {}, {})
+        if _others_want_it():
+            # Since just now, in another thread, which may have had `forget` called before this.
+            self.seen = None
+            return False
         return True
 
     def text(self, event: str, first: dict[str, Any], places: str, last: dict[str, Any]) -> str:
@@ -88,3 +87,7 @@ class Usual(Generic[Kept]):
         if len(kept) >= MOST:
             kept.clear()
         kept[key] = made
+
+
+def _others_want_it() -> bool:
+    return records.Current.recorder is not None or chain.Current.people is not None
