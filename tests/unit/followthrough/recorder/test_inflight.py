@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import signal
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from zlib import crc32
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
@@ -80,67 +77,77 @@ def test_where_all_has_ended_nothing_is_left(table: Table, places: tuple[Path, P
     assert list(places[0].parent.iterdir()) == []
 
 
-def killed_before(step: int, work: Callable[[], object]) -> bool:
-    """Run `work` in a child that is killed before its nth instruction; False if it ended first."""
-    steps = itertools.count(1)
+def instants(work: Callable[[], object], paths: tuple[Path, Path]) -> list[tuple[bytes, bytes]]:
+    """What a kill before any instruction of it leaves in the files, and what its end does.
+
+    The files are mapped, so they are what the process has written, at each instant.
+    """
+    found = []
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:
         frame.f_trace_opcodes = True
-        if event == "opcode" and next(steps) == step:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if event == "opcode":
+            found.append((paths[0].read_bytes(), paths[1].read_bytes()))
         return trace
 
-    pid = os.fork()
-    if pid == 0:
-        sys.settrace(trace)
+    sys.settrace(trace)
+    try:
         work()
-        os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    finally:
+        sys.settrace(None)
+    return [*found, (paths[0].read_bytes(), paths[1].read_bytes())]
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inflight, "ENTRIES", 1)
+
+
+@pytest.mark.usefixtures("few")
 def test_killed_before_any_instruction_a_span_is_either_recorded_or_left(
-    table: Table, places: tuple[Path, Path]
+    places: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    writer, fd = Writer(places[1], 1 << 16), os.open(places[1], os.O_RDWR)
-    pending, kept = begin(table, b"one"), []
-    for step in itertools.count(1):
-        was_killed = killed_before(step, partial(writer.keep, pending))
-        raw = places[0].read_bytes()
-        is_left = [each for _, each in leavings._unended(raw, ring.head_of(fd))] == [b"one"]
-        kept.append(len(ring.read(fd, 1 << 16).payloads))
-        assert is_left == (not kept[-1])
-        # Again from the beginning, with the number that was given and not used counted.
-        ring.settle(fd, ring.read(fd, 1 << 16), exported=kept[-1])
-        writer = Writer(places[1], 1 << 16)
-        place(pending).words[1] = 0
-        if not was_killed:
-            break
+    table, writer = Table(places[0], WATCHER), Writer(places[1], 1024)
+    pending, kept, numbers = begin(table, b"one"), [], []
+    for open_, spans in instants(partial(writer.keep, pending), places):
+        copy = tmp_path / "copy"
+        copy.write_bytes(spans)
+        with ring.opened(copy) as fd:
+            assert fd is not None
+            kept.append(len(ring.read(fd, 1024).payloads))
+            is_left = dict(leavings._unended(open_, ring.head_of(fd))) == {0: b"one"}
+            assert is_left == (not kept[-1])
+            # The next owner counts a number that was given and not used.
+            Writer(copy, 1024)
+            account = ring.account_of(fd)
+            numbers.append(account.produced)
+            assert account.held == kept[-1]
+            assert account.dropped["interrupted"] == account.produced - account.held
     assert kept == sorted(kept)
-    account = ring.account_of(fd)
-    assert account.produced == account.exported + account.dropped["interrupted"]
-    assert 5 < account.dropped["interrupted"] < kept.count(0)
-    os.close(fd)
+    assert numbers == sorted(numbers)
+    assert 0 < numbers.count(0) < kept.count(0) < len(kept)
 
 
+@pytest.mark.usefixtures("few")
 def test_killed_before_any_instruction_of_its_begin_a_span_is_left_whole_or_not(
-    table: Table, places: tuple[Path, Path]
+    places: tuple[Path, Path],
 ) -> None:
     """In a place where another one has stood, whose record is in the ring."""
-    writer, earlier = Writer(places[1], 1 << 16), begin(table, b"earlier")
-    writer.keep(earlier)
-    found = []
-    for step in itertools.count(1):
-        was_killed = killed_before(step, lambda: table.begin(b"later", Pending()))
-        head = writer._words[ring.HEAD // 8]
-        found += [dict(leavings._unended(places[0].read_bytes(), head))]
-        if not was_killed:
-            break
-        # The place as its first span has left it.
-        again = table.free[-1]
-        again.body[:7], again.words[1] = b"earlier", head
-        again.words[0] = crc32(b"earlier") << 32 | 7
-    assert found[-1] == {0: b"later"}
-    assert all(each in ({}, {0: b"later"}) for each in found)
+    table, writer = Table(places[0], WATCHER), Writer(places[1], 1024)
+    writer.keep(begin(table, b"earlier"))
+    head = writer._words[ring.HEAD // 8]
+    pending = Pending()
+    before: dict[int, bytes] = {}
+    # The second time it is said again, of the same span.
+    for said in (b"later", b"described"):
+        found = [
+            dict(leavings._unended(raw, head))
+            for raw, _ in instants(partial(table.begin, said, pending), places)
+        ]
+        after = {0: said}
+        assert (found[0], found[-1]) == (before, after)
+        assert all(each in (before, {}, after) for each in found)
+        before = after
 
 
 def test_at_each_call_a_place_is_taken_or_free(table: Table, places: tuple[Path, Path]) -> None:

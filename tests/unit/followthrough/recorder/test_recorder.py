@@ -15,6 +15,7 @@ import pytest
 
 from followthrough import slots
 from followthrough.recorder import account, left, obstacle, writer
+from followthrough.recorder import recorder as module
 from followthrough.recorder.pending import Pending
 from followthrough.recorder.places import EVENTS, LOGS, SPANS
 from followthrough.recorder.record import LOG
@@ -106,8 +107,11 @@ def test_without_the_global_interpreter_lock_nothing_is_recorded(
 
 
 @pytest.mark.parametrize("fork", [os.fork, lambda: ctypes.PyDLL(None).fork()])
-def test_a_child_records_in_files_of_its_own(tmp_path: Path, fork: Callable[[], int]) -> None:
+def test_a_child_records_in_files_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fork: Callable[[], int]
+) -> None:
     """Also one of whose fork Python was not told."""
+    monkeypatch.setattr(module, "LOOK_EVERY", 60.0)
     recorder = Recorder(tmp_path, 1 << 16)
     recorder.put(Pending(RECORD))
     pid = fork()
@@ -121,7 +125,10 @@ def test_a_child_records_in_files_of_its_own(tmp_path: Path, fork: Callable[[], 
     assert (sums.rings, sums.produced, sums.held) == (2, 3, 3)
 
 
-def test_once_in_a_while_the_files_are_looked_at_first(tmp_path: Path) -> None:
+def test_once_in_a_while_the_files_are_looked_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 60.0)
     recorder = Recorder(tmp_path, 1 << 16)
     for is_now in (False, True):
         assert recorder.keep(Pending(RECORD)) == recorder.note(RECORD, Pending()) == is_now
