@@ -24,12 +24,12 @@ _names = wire.Texts(b"\x2a")
 _fields = wire.Fields(b"\x4a")
 _severities, _events = wire.Texts(b"\x1a"), wire.Texts(b"\x62")
 _TIME = struct.Struct("<cQ")
-_ENDED = struct.Struct("<cQ2s")
+ENDED = struct.Struct("<cQ2s")
 _FLAGS = struct.Struct("<cI")
 # SpanFlags: whether the parent is remote is known, and whether it is.
 # By their numbers, as an enumeration's own hash is a call.
 _KINDS = {kind.value: bytes((0x30, kind.value + 1)) for kind in SpanKind}
-_NO_STATUS = b"\x7a\x00"
+NO_STATUS = b"\x7a\x00"
 UNSET = Status()
 _LOCAL = b"\x85\x01\x00\x01\x00\x00"
 _REMOTE = b"\x85\x01\x00\x03\x00\x00"
@@ -112,16 +112,10 @@ def _since(of: ReadableSpan, since: Begun) -> bytes:
 
 def span(of: ReadableSpan, since: Begun | None = None) -> bytes:
     """A Span message, with what was encoded before, if it was; an end at 0: there is none yet."""
-    if since is None:
-        body = begun(of)[0]
-    elif fields := getattr(of, "last", b""):
-        # Nothing else is new, see `LightSpan.end_with`.
-        body = since[0] + fields
-    else:
-        body = _since(of, since)
+    body = begun(of)[0] if since is None else _since(of, since)
     status = of._status
     if status is UNSET or status.is_unset:
-        body += _ENDED.pack(b"\x41", of._end_time or 0, _NO_STATUS)
+        body += ENDED.pack(b"\x41", of._end_time or 0, NO_STATUS)
     else:
         body += _TIME.pack(b"\x41", of._end_time or 0) + _status(status)
     if of._events:

@@ -25,7 +25,7 @@ from opentelemetry.trace import (
 
 from .. import guard
 from ..recorder import encode
-from ..recorder.encode import UNSET, Begun, Kept
+from ..recorder.encode import ENDED, NO_STATUS, UNSET, Begun, Kept
 from ..recorder.pending import Pending
 
 if TYPE_CHECKING:
@@ -55,8 +55,6 @@ class LightSpan(Pending, trace.Span, sdk.ReadableSpan):
     # What of it is encoded: that holds as long as nothing changes that was there when it began.
     _kept: Kept | None = None
     _begun: Begun | None = None
-    # The fields it ends with, if they are encoded and all that is new.
-    last = b""
     _end_time: int | None = None
 
     def __init__(
@@ -252,32 +250,50 @@ class LightSpan(Pending, trace.Span, sdk.ReadableSpan):
         try:
             self._end_time = time_ns() if end_time is None else end_time
             self._recorded()
-        except BaseException as error:
-            if not guard.is_hosts(error):
-                guard.caught("recorder.on_end", error)
-                return
-            # Out of a signal's handler, at any call, and nobody else ends this span.
-            self._end_time = self._end_time or time_ns()
-            self._recorded()
-            raise
+        except BaseException as error:  # noqa: BLE001  raised on where it is to be
+            self._cut_off(error)
 
     def end_with(self, attributes: Mapping[str, Any], fields: bytes) -> None:
-        """End it with these attributes, the kit's own, whose fields are encoded already."""
-        own, begun = self._attributes, self._begun
-        if (
-            begun is not None
-            and self._end_time is None
-            and len(own) == begun[2]
-            and self._name is begun[1]
-            and len(self._links) == begun[3]
-            and len(own) + len(attributes) <= self._tracer.room
-            and own.keys().isdisjoint(attributes)
-        ):
-            own.update(attributes)
-            self.last = fields
-        else:
+        """End it with these attributes, the kit's own, whose fields are encoded already.
+
+        In one go where nothing else has changed since it was noted, as with most.
+        """
+        try:
+            own, begun, tracer = self._attributes, self._begun, self._tracer
+            if (
+                begun is not None
+                and self._end_time is None
+                and self._name is begun[1]
+                and len(own) == begun[2]
+                and begun[2] + len(attributes) <= tracer.room
+                and own.keys().isdisjoint(attributes)
+                and self._status is UNSET
+                and not (self._links or self._events)
+                and self.is_whole
+                and self._is_sampled
+            ):
+                own.update(attributes)
+                self._end_time = end = time_ns()
+                ended = ENDED.pack(b"\x41", end, NO_STATUS)
+                self.payload = tracer.prefixes[True] + begun[0] + fields + ended
+                if not tracer.recorder.keep(self):
+                    tracer.recorder.put(self)
+                return
             self.set_attributes(attributes)
-        self.end()
+        except BaseException as error:  # noqa: BLE001  raised on where it is to be
+            self._cut_off(error)
+        else:
+            self.end()
+
+    def _cut_off(self, error: BaseException) -> None:
+        """Go on after an error in its end, or after what a signal's handler has raised there."""
+        if not guard.is_hosts(error):
+            guard.caught("recorder.on_end", error)
+            return
+        # At any call, and nobody else ends this span.
+        self._end_time = self._end_time or time_ns()
+        self._recorded()
+        raise  # noqa: PLE0704  what is being handled
 
     def _recorded(self) -> None:
         """Put it into the ring, once however often it is said."""

@@ -124,6 +124,8 @@ class NoRecorder:
 
     def begin(self, *_: object) -> None: ...
 
+    payload = b""
+
     def put(self, pending: Any) -> None:
         self.payload = pending.payload
 
@@ -136,11 +138,16 @@ def light_of(provider: TracerProvider, recorder: Any = None) -> LightTracer:
     return LightTracer(tracer, RecorderProcessor(recorder or NoRecorder()))
 
 
-def after(tracer: Any, start: dict[str, Any], calls: Any, context: Any) -> Any:
+def begun(tracer: Any, start: dict[str, Any], calls: Any, context: Any) -> Any:
     span = tracer.start_span(context=context, start_time=1, **start)
     for name, args in calls:
         describing = functools.partial(tracing.describe, span)
         (describing if name == "describe" else getattr(span, name))(*args)
+    return span
+
+
+def after(tracer: Any, start: dict[str, Any], calls: Any, context: Any) -> Any:
+    span = begun(tracer, start, calls, context)
     span.end(2)
     return span
 
@@ -196,6 +203,45 @@ def test_what_changes_after_its_start_is_told_as_it_is_at_its_end(
     (expected,) = encode_spans([stock]).resource_spans[0].scope_spans[0].spans
     assert light.attributes == stock.attributes
     assert Span.FromString(record.body(recorder.payload)[1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "limit", "last"),
+    [
+        (None, {}, {"z": 1}),
+        (None, {}, {"z": 1, "a": 4}),
+        (None, {"max_span_attributes": 2}, {"z": 1}),
+        (("set_attribute", ("a", 3)), {}, {"z": 1}),
+        (("set_attribute", ("c", 3)), {}, {"z": 1}),
+        (("set_attribute", ("", 3)), {}, {"z": 1}),
+        (("add_link", (LINK, {"new": True})), {}, {"z": 1}),
+        (("add_event", ("x", {"new": True}, 5)), {}, {"z": 1}),
+        (("update_name", ("y",)), {}, {"z": 1}),
+        (("describe", ("y", {"c": 3})), {}, {"z": 1}),
+        (("set_status", (StatusCode.ERROR,)), {}, {"z": 1}),
+        (("end", (5,)), {}, {"z": 1}),
+    ],
+)
+@pytest.mark.parametrize("sampler", [sampling.DEFAULT_ON, sampling.DEFAULT_OFF])
+def test_an_end_that_is_encoded_once_is_told_as_any_other(
+    call: Any, limit: dict[str, int], last: dict[str, Any], sampler: sampling.Sampler
+) -> None:
+    limits = SpanLimits(**limit)
+    provider = TracerProvider(sampler=sampler, id_generator=FixedIds(), span_limits=limits)
+    start, told = {"name": "x", "attributes": {"a": 1, "b": 2}}, []
+    for fields in (encode.kept(last).fields, None):
+        recorder = NoRecorder()
+        span: Any = begun(light_of(provider, recorder), start, [call] if call else [], None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("followthrough.tracing.light.time_ns", lambda: 2)
+            if fields is not None:
+                tracing.end_with(span, last, fields)
+            else:
+                span.set_attributes(last)
+                span.end()
+        told.append((recorder.payload, str(getattr(span, "attributes", None))))
+    assert told[0] == told[1]
+    assert bool(told[0][0]) == (sampler is sampling.DEFAULT_ON)
 
 
 SAMPLERS = (
@@ -344,15 +390,17 @@ def test_cut_off_at_any_call_its_start_leaves_nothing_and_its_end_tells_it_once(
         assert set(recorder._table.free) == places  # type: ignore[union-attr]
     assert call > 30
     assert len(recorded()) == sampler.get_description().startswith("ParentBased{root:AlwaysOn")
-    call, was_cut = 1, True
-    while was_cut:
-        span = tracer.start_span("x", attributes={"a": 1})
-        _, was_cut = interrupted(call, span.end)
-        span.end()
-        call += 1
-        assert set(recorder._table.free) == places  # type: ignore[union-attr]
-        assert len(recorded()) == (sampler is sampling.DEFAULT_ON)
-    assert call > 7
+    kept = encode.kept({"b": 2})
+    for end in (lambda span: span.end(), lambda span: tracing.end_with(span, *kept)):
+        call, was_cut = 1, True
+        while was_cut:
+            span = tracer.start_span("x", attributes={"a": 1})
+            _, was_cut = interrupted(call, lambda: end(span))  # noqa: B023  called at once
+            end(span)
+            call += 1
+            assert set(recorder._table.free) == places  # type: ignore[union-attr]
+            assert len(recorded()) == (sampler is sampling.DEFAULT_ON)
+        assert call > 7
 
 
 def _die_with(tmp_path: Path, sampler: sampling.Sampler, *, ends: bool) -> list[leavings.Left]:
