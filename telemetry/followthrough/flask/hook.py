@@ -31,8 +31,6 @@ _flask_call: Callable[..., Iterable[bytes]] = Flask.__call__
 # Whether it does no more than call the app, and nobody had replaced it: one call less.
 _is_bare = getattr(getattr(_flask_call, "__code__", None), "co_names", None) == ("wsgi_app",)
 _flask_preprocess: Callable[..., Any] = Flask.preprocess_request
-
-
 # What `flask.request` stands for; of its own name before Flask 3.2.
 _context: Any = getattr(globals_, "_cv_request", None) or globals_._cv_app  # noqa: SLF001
 

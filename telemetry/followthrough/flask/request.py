@@ -36,7 +36,7 @@ BODILESS = frozenset({204, 304})
 FIRST_FINAL = 200
 _COMMENTS = "SQLCOMMENTER_ORM_TAGS_AND_VALUES"
 _RESPONSE, _EXPOSED = "traceresponse", "Access-Control-Expose-Headers"
-_ROUTE, _STATUS = names.HTTP_ROUTE, names.HTTP_STATUS
+_ROUTE = names.HTTP_ROUTE
 _SERVER, _INTERNAL = SpanKind.SERVER, SpanKind.INTERNAL
 
 
@@ -183,9 +183,11 @@ class Request:
                 if not outcome.is_usual:
                     _explain(span, outcome, self.exception)
                 # By their places: each property of a context is a call.
-                of, trace_id, span_id = span.get_span_context(), "", ""
+                of = span.get_span_context()
                 if of[5]:
                     trace_id, span_id = f"{of[0]:032x}", f"{of[1]:016x}"
+                else:
+                    trace_id = span_id = ""
                 tell.request(
                     outcome, self.alike.method, self.route, self.id, seconds, trace_id, span_id
                 )
@@ -246,12 +248,9 @@ def begin(options: Options, environ: dict[str, Any], respond: Callable[..., Any]
 
 
 def _received(options: Options, environ: dict[str, Any], base: Context) -> propagation.Received:
-    return propagation.received(
-        propagation.from_environ(environ),
-        base,
-        trusted=bool(_trusts(options, environ)),
-        kept_baggage=options.kept_baggage,
-    )
+    headers = propagation.from_environ(environ)
+    trusted = bool(headers) and bool(_trusts(options, environ))
+    return propagation.received(headers, base, trusted=trusted, kept_baggage=options.kept_baggage)
 
 
 @guard.guarded("flask.trust")

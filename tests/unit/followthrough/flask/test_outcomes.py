@@ -10,7 +10,7 @@ from typing import Any
 import flask
 import pytest
 from flask import Flask, Response, abort
-from opentelemetry import baggage, trace
+from opentelemetry import baggage, context, trace
 from opentelemetry.trace import SpanKind, StatusCode
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -362,6 +362,16 @@ def test_a_predicate_that_fails_trusts_nobody(told: Captured, monkeypatch: pytes
     monkeypatch.setattr("followthrough.guard.strict", False)
     app = made(trusts=lambda environ: environ["missing"])
     app.test_client().get("/users/7", headers={"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"})
+    assert ended(told, "GET /users/<int:number>")[0].parent is None
+
+
+def test_a_predicate_is_asked_only_of_who_names_a_trace(told: Captured):
+    app = made(trusts=lambda environ: environ["missing"])
+    token = context.attach(baggage.set_baggage("around", "1"))
+    try:
+        app.test_client().get("/users/7", headers={"traceparent": "²"})
+    finally:
+        context.detach(token)
     assert ended(told, "GET /users/<int:number>")[0].parent is None
 
 
