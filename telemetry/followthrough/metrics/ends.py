@@ -7,10 +7,9 @@ files are kept together, and are right as long as the store has the same files o
 from __future__ import annotations
 
 from bisect import bisect_left
-from os import getpid
 from typing import TYPE_CHECKING, Any
 
-from .store import NONE, current
+from .store import NEVER, current, here
 
 if TYPE_CHECKING:
     from .store import Number
@@ -20,40 +19,52 @@ if TYPE_CHECKING:
 class Requests:
     """The series of requests that are alike: a sum of seconds, and buckets of them."""
 
-    __slots__ = ("_bounds", "_buckets", "_file", "_opened", "_places", "_total", "_total_place")
+    __slots__ = (
+        "_bounds",
+        "_buckets",
+        "_file",
+        "_lock",
+        "_opened",
+        "_places",
+        "_sum",
+        "_sum_place",
+    )
 
     def __init__(self, numbers: Numbers) -> None:
-        self._total, self._bounds, self._buckets = numbers
-        self._opened = NONE
+        self._sum, self._bounds, self._buckets = numbers
+        self._opened = NEVER
+        self._lock: Any = None
         self._file: Any = None
-        self._total_place, self._places = 0, tuple[int, ...]()
+        self._sum_place, self._places = 0, tuple[int, ...]()
 
     def add(self, seconds: float) -> None:
         """Count one that took so long."""
-        opened = self._opened
-        if opened.pid == getpid():
-            with opened.lock:
-                if opened is current.opened:
+        if here[0] == self._opened:
+            try:
+                with self._lock:
                     numbers = self._file.numbers
-                    numbers[self._total_place] += seconds
+                    numbers[self._sum_place] += seconds
                     numbers[self._places[bisect_left(self._bounds, seconds)]] += 1.0
                     return
+            except ValueError:
+                # Another thread has closed the file since.
+                pass
         self._look(seconds)
 
     def _look(self, seconds: float, *others: Number) -> None:
         """Add to each number by itself, and keep where they all are."""
         every, bucket = self._buckets, self._buckets[bisect_left(self._bounds, seconds)]
-        ended = [(self._total, seconds), *((each, 1.0) for each in (bucket, *others))]
+        ended = [(self._sum, seconds), *((each, 1.0) for each in (bucket, *others))]
         opened = current.add((*ended, *((each, 0.0) for each in every)))
-        if opened is None:
-            return
-        with opened.lock:
-            if opened is current.opened:
-                self._keep()
-                self._opened = opened
+        if opened:
+            with self._sum.lock:
+                # Nobody has looked them up anew since.
+                if here[0] == opened:
+                    self._keep()
+                    self._opened = opened
 
     def _keep(self) -> None:
-        self._file, self._total_place = self._total.file, self._total.index
+        self._lock, self._file, self._sum_place = self._sum.lock, self._sum.file, self._sum.index
         self._places = tuple(each.index for each in self._buckets)
 
 
@@ -71,17 +82,18 @@ class Tasks(Requests):
     def add(self, seconds: float) -> None:
         """Count one that took so long."""
         # As above in full: a call costs as much as one of the numbers.
-        opened = self._opened
-        if opened.pid == getpid():
-            with opened.lock:
-                if opened is current.opened:
+        if here[0] == self._opened:
+            try:
+                with self._lock:
                     self._count_file.numbers[self._count_place] += 1.0
                     numbers = self._file.numbers
-                    numbers[self._total_place] += seconds
+                    numbers[self._sum_place] += seconds
                     numbers[self._places[bisect_left(self._bounds, seconds)]] += 1.0
                     return
+            except ValueError:
+                pass
         self._look(seconds, self._count)
 
     def _keep(self) -> None:
-        super()._keep()
         self._count_file, self._count_place = self._count.file, self._count.index
+        super()._keep()

@@ -6,55 +6,42 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
-from os import getpid
 from pathlib import Path
 from typing import Any
 
 from .. import slots
-from ..forks import Lock
+from ..forks import Lock, cell
 from .file import File
 
 RETRY_AFTER = 60.0
+NEVER = -1.0
 
 logger = logging.getLogger(__name__)
-
-
-class Opened:
-    """Stands for the files that are open: another one each time that places are looked up anew.
-
-    They are `pid`'s to write, under `lock`, as long as the store has this one.
-    """
-
-    __slots__ = ("lock", "pid")
-
-    def __init__(self, pid: int, lock: threading.RLock) -> None:
-        self.pid, self.lock = pid, lock
-
-
-# No process's, so that what is to be added to a number is the store's to do.
-NONE = Opened(0, threading.RLock())
 
 
 class Number:
     """A number in the files of its kind, and where it is in those that are open now."""
 
-    __slots__ = ("file", "index", "key", "kind", "opened")
+    __slots__ = ("file", "index", "key", "kind", "lock", "opened")
 
     def __init__(self, kind: str, key: str) -> None:
         self.kind, self.key = kind, key
-        # Set by the store, and right as long as it has the same files open.
-        self.opened = NONE
+        # Set by the store, and right as long as `here` has the same.
+        self.opened = NEVER
+        self.lock: Any = None
         self.file: Any = None
         self.index = 0
 
     def inc(self, amount: float = 1.0) -> None:
         """Add to it: at once where its place is known, which nearly always is so."""
-        opened = self.opened
-        if opened.pid == getpid():
-            with opened.lock:
-                if opened is current.opened:
+        if here[0] == self.opened:
+            try:
+                with self.lock:
                     self.file.numbers[self.index] += amount
                     return
+            except ValueError:
+                # Another thread has closed the file since.
+                pass
         current.add(((self, amount),))
 
 
@@ -64,60 +51,56 @@ class Store:
     def __init__(self) -> None:
         self._directory: Path | None = None
         self._files: dict[str, File] = {}
-        self.opened = NONE
+        # Counts the times that all is opened anew. What was found of numbers holds while it is the
+        # same here, where it is 0 as soon as nothing is open that may be used: in a forked child.
+        self._opened = 0.0
+        self.here = cell()
         self._off_until = 0.0
         self._complained = False
         self._lock = Lock()
 
     def use(self, directory: Path | None) -> None:
         """Count in `directory` from now on; None counts nowhere."""
-        lock = self._lock()
-        with lock:
+        with self._lock():
             if directory != self._directory:
-                self._release(lock)
+                self._release()
                 self._directory = directory
                 self._off_until = 0.0
                 self._complained = False
 
-    def add(self, amounts: Iterable[tuple[Number, float]]) -> Opened | None:
+    def add(self, amounts: Iterable[tuple[Number, float]]) -> float:
         """Add to numbers; a disk that doesn't take it turns counting off for a minute.
 
-        Gives what they are found in, None where one of them isn't.
+        Gives what `here` was if they were all found, else 0.
         """
         if self._directory is None:
-            return None
+            return 0.0
         lock = self._lock()
         with lock:
             try:
-                opened = self._ready(lock)
+                opened = self.here[0] or self._release()
                 for number, amount in amounts:
-                    if number.opened is not opened and not self._find(number, opened):
-                        return None
+                    if number.opened != opened and not self._find(number, opened, lock):
+                        return 0.0
                     number.file.numbers[number.index] += amount
             except OSError as error:
                 self._turn_off(error)
-                return None
+                return 0.0
             return opened
 
     def get(self, number: Number) -> float:
         """What this process's slot holds; 0.0 where nothing is counted."""
         with self._lock():
-            is_found = self.add(((number, 0.0),)) is not None
+            is_found = self.add(((number, 0.0),))
             return float(number.file.numbers[number.index]) if is_found else 0.0
 
-    def _ready(self, lock: threading.RLock) -> Opened:
-        """What is open: nothing yet where that was another process's, or isn't to be used now."""
-        opened = self.opened
-        # Each process has a lock of its own.
-        return opened if opened.lock is lock else self._release(lock)
-
-    def _find(self, number: Number, opened: Opened) -> bool:
+    def _find(self, number: Number, opened: float, lock: threading.RLock) -> bool:
         """Note where a number is, made at zero if it is new; False while counting is off."""
         if self._off_until and time.monotonic() < self._off_until:
             return False
         number.file = self._files.get(number.kind) or self._open(number.kind)
         number.index = number.file.index(number.key)
-        number.opened = opened
+        number.opened, number.lock = opened, lock
         return True
 
     def _open(self, kind: str) -> File:
@@ -132,24 +115,26 @@ class Store:
 
     def _forget(self) -> None:
         # One step and no lock: whoever lets a slot go holds one that `_open` waits for.
-        self.opened = NONE
+        self.here[0] = 0.0
 
-    def _release(self, lock: threading.RLock) -> Opened:
+    def _release(self) -> float:
         for file in self._files.values():
             file.done()
         self._files.clear()
-        opened = self.opened = Opened(getpid(), lock)
-        return opened
+        self._opened += 1.0
+        self.here[0] = self._opened
+        return self._opened
 
     def _turn_off(self, error: OSError) -> None:
         self._off_until = time.monotonic() + RETRY_AFTER
-        self.opened = NONE
+        self.here[0] = 0.0
         if not self._complained:
             self._complained = True
             logger.warning("metrics are off: %s", error)
 
 
 current = Store()
+here = current.here
 
 
 def use(state_dir: Path | None) -> None:

@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from followthrough import metrics, slots
-from followthrough.metrics import catalogue, exposition, file, labels, store
+from followthrough.metrics import catalogue, ends, exposition, file, labels, store
 from followthrough.metrics.exposition import expose
 from followthrough.outcome import Outcome, decide_request
 from followthrough.testing import Captured
@@ -206,6 +206,30 @@ def test_what_was_counted_elsewhere_before_is_counted_anew(tmp_path: Path) -> No
         assert f'published_total{{queue="q",task="{task}"}} 1.0' in text
         assert f'outcome="success",task="{task}"}} 1.0' in text
     assert text.count("} 7.0") == 4
+
+
+def test_what_finds_its_file_just_closed_by_another_thread_is_counted_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count() -> None:
+        metrics.count_published("t", "q")
+        metrics.observe_task("t", Outcome("success"), 7.0)
+        metrics.observe_request("GET", "/t", decide_request(200), 7.0)
+
+    metrics.use(tmp_path / "a")
+    for _ in range(2):
+        count()
+    as_it_was = [store.here[0]]
+    metrics.use(tmp_path / "b")
+    for module in (store, ends):
+        monkeypatch.setattr(module, "here", as_it_was)
+    count()
+    metrics.use(None)
+    text = expose(tmp_path / "b").decode()
+    assert 'published_total{queue="q",task="t"} 1.0' in text
+    assert 'outcome="success",task="t"} 1.0' in text
+    assert text.count("} 7.0") == 2
+    assert expose(tmp_path / "a").decode().count("} 14.0") == 2
 
 
 def test_after_its_slot_was_let_go_a_process_counts_in_new_files(told: Captured) -> None:
