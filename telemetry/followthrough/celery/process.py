@@ -32,7 +32,10 @@ _NO_INFO: Mapping[str, Any] = {}
 # What each task looks up, by one step less.
 _HEADER, _RECEIVED, _CONSUMER = carrier.HEADER, timing.RECEIVED, SpanKind.CONSUMER
 _MESSAGE_ID = names.MESSAGING_MESSAGE_ID
+_OUTCOME, _RUNNING, _STORING = names.CELERY_OUTCOME, names.TIME_RUNNING, names.TIME_STORING
 _PUBLISHED, _BROKER, _PREFETCHED = names.TIME_PUBLISHED, names.TIME_BROKER, names.TIME_PREFETCHED
+_waits = encode.Numbers(_PUBLISHED, _BROKER, _PREFETCHED)
+_success = encode.Numbers(_RUNNING, _STORING, before=encode.field(_OUTCOME, SUCCESS.kind))
 
 
 class Shape(NamedTuple):
@@ -142,6 +145,7 @@ def start(attempt: Attempt, task_id: str, args: Sequence[Any], kwargs: Mapping[s
         _BROKER: round(received - sent, 6),
         _PREFETCHED: round(now - received, 6),
     }
+    kept = shape.kept
     if (
         request.root_id != task_id
         or request.timelimit != NO_LIMITS
@@ -155,11 +159,16 @@ def start(attempt: Attempt, task_id: str, args: Sequence[Any], kwargs: Mapping[s
         found |= _more(attempt, task_id, args, kwargs)
         if request.eta:
             found |= timing.waits(sent, received, timing.timestamp(request.eta), now)
+    elif kept is not None:
+        fields = kept.fields + encode.field(_MESSAGE_ID, found[_MESSAGE_ID])
+        fields += _waits.of(sent, found[_BROKER], found[_PREFETCHED])
+        # As it makes itself, without a call.
+        kept = tuple.__new__(Kept, (found, fields, len(found)))
     attempt.context, attempt.origin, attempt.fields = here, origin, shape.fields
     attempt.wait = round(now - sent, 6)
     # Last, and as a function of Python's returns: cut off before that, all of it is made anew.
     attempt.span = tracing.start_below(
-        current.tracer, known.span_name, origin, here, _CONSUMER, found, shape.kept
+        current.tracer, known.span_name, origin, here, _CONSUMER, found, kept
     )
 
 
@@ -290,14 +299,9 @@ def _earlier(headers: Mapping[str, Any], info: Mapping[str, Any]) -> SpanContext
 
 def end_well(span: trace.Span, seconds: float, stored: float) -> None:
     """End the span of a task that succeeded; of `seconds` in all, `stored` went to its result."""
-    span.set_attributes(
-        {
-            names.CELERY_OUTCOME: SUCCESS.kind,
-            names.TIME_RUNNING: round(seconds - stored, 6) if seconds > stored else 0.0,
-            names.TIME_STORING: round(stored, 6),
-        }
-    )
-    span.end()
+    running, stored = round(seconds - stored, 6) if seconds > stored else 0.0, round(stored, 6)
+    found = {_OUTCOME: SUCCESS.kind, _RUNNING: running, _STORING: stored}
+    tracing.end_with(span, found, _success.of(running, stored))
 
 
 def end(

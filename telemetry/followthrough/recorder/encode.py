@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.trace import DEFAULT_TRACE_STATE as _NO_STATE
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _names = wire.Texts(b"\x2a")
 _fields = wire.Fields(b"\x4a")
 _severities, _events = wire.Texts(b"\x1a"), wire.Texts(b"\x62")
+_DOUBLE = struct.Struct("<d")
 _TIME = struct.Struct("<cQ")
 ENDED = struct.Struct("<cQ2s")
 _FLAGS = struct.Struct("<cI")
@@ -36,10 +38,11 @@ _REMOTE = b"\x85\x01\x00\x03\x00\x00"
 
 
 class Kept(NamedTuple):
-    """The attributes that many spans begin or end with, and their fields, encoded once."""
+    """Attributes that a span begins or ends with, their fields, and how many they are."""
 
     attributes: dict[str, Any]
     fields: bytes
+    number: int
 
 
 # What a span was at its start, or later: a Span message of it, its name, and how many attributes
@@ -48,8 +51,27 @@ Begun = tuple[bytes, str, int, int]
 
 
 def kept(attributes: dict[str, Any]) -> Kept:
-    """What spans may begin or end with, made ready for each of them."""
-    return Kept(attributes, _fields.of(list(attributes.items())))
+    """What many spans begin or end with, encoded once for all of them."""
+    return Kept(attributes, _fields.of(list(attributes.items())), len(attributes))
+
+
+def field(name: str, value: str) -> bytes:
+    """The field of an attribute."""
+    return _fields[name, value]
+
+
+class Numbers:
+    """Attributes whose values are fractions, encoded in one go; other fields may stand before."""
+
+    def __init__(self, *names: str, before: bytes = b"") -> None:
+        heads = [_fields[name, 0.0][: -_DOUBLE.size] for name in names]
+        heads[0] = before + heads[0]
+        self._heads = heads
+        self._pack = struct.Struct("<" + "".join(f"{len(head)}sd" for head in heads)).pack
+
+    def of(self, *values: float) -> bytes:
+        """The fields of these values, one for each name."""
+        return self._pack(*chain.from_iterable(zip(self._heads, values, strict=True)))
 
 
 def begun(of: ReadableSpan, since: Kept | None = None) -> Begun:
@@ -60,13 +82,17 @@ def begun(of: ReadableSpan, since: Kept | None = None) -> Begun:
     context, parent, links = of._context, of._parent, of._links
     if context is None:
         raise ValueError("a span without a context")
-    # A copy is one step, so that another thread may set one meanwhile.
     attributes: Any = of._attributes
-    pairs = list((attributes.copy() if since else _plain(attributes)).items())
     if since is None:
-        fields = _fields.of(pairs)
+        pairs = list(_plain(attributes).items())
+        fields, number = _fields.of(pairs), len(pairs)
     else:
-        fields = since.fields + _fields.of(pairs[len(since.attributes) :])
+        _, fields, number = since
+        if len(attributes) > number:
+            # A copy is one step, so that another thread may set one meanwhile.
+            pairs = list(attributes.copy().items())
+            fields += _fields.of(pairs[number:])
+            number = len(pairs)
     # By their places: each property of a context is a call.
     body = (
         b"\x0a\x10",
@@ -84,7 +110,7 @@ def begun(of: ReadableSpan, since: Kept | None = None) -> Begun:
         whole += _state(b"\x1a", context[4])
     if links:
         whole += b"".join(map(_link, links))
-    return whole, of._name, len(pairs), len(links)
+    return whole, of._name, number, len(links)
 
 
 def _below(parent: SpanContext) -> bytes:
@@ -112,7 +138,7 @@ def _since(of: ReadableSpan, since: Begun) -> bytes:
 
 def span(of: ReadableSpan, since: Begun | None = None) -> bytes:
     """A Span message, with what was encoded before, if it was; an end at 0: there is none yet."""
-    body = begun(of)[0] if since is None else _since(of, since)
+    body = begun(of, getattr(of, "kept", None))[0] if since is None else _since(of, since)
     status = of._status
     if status is UNSET or status.is_unset:
         body += ENDED.pack(b"\x41", of._end_time or 0, NO_STATUS)

@@ -53,7 +53,7 @@ class LightSpan(Pending, trace.Span, sdk.ReadableSpan):
     # Whether it begins in this process, and so is noted in case that is killed.
     _begins = False
     # What of it is encoded: that holds as long as nothing changes that was there when it began.
-    _kept: Kept | None = None
+    kept: Kept | None = None
     _begun: Begun | None = None
     _end_time: int | None = None
 
@@ -147,10 +147,10 @@ class LightSpan(Pending, trace.Span, sdk.ReadableSpan):
             value = _clean_attribute_value(value, longest)
         # The SDK's order: the one set last is the last one, and the first one goes.
         if key in attributes:
-            self._begun = self._kept = None
+            self._begun = self.kept = None
             attributes.pop(key, None)
         elif len(attributes) == limits.max_span_attributes:
-            self._begun = self._kept = None
+            self._begun = self.kept = None
             attributes.pop(next(iter(attributes)), None)
             self._dropped += 1
             self.is_whole = False
@@ -206,7 +206,7 @@ class LightSpan(Pending, trace.Span, sdk.ReadableSpan):
         try:
             tracer, begun = self._tracer, self._begun
             if begun is None:
-                begun = encode.begun(self, self._kept)
+                begun = encode.begun(self, self.kept)
             else:
                 self._begun = None
                 begun = encode.begun_again(self, begun)

@@ -106,7 +106,7 @@ class LightTracer:
             own = tuple.__new__(SpanContext, begun)
         if kept is not None and len(attributes) <= self.room:  # type: ignore[arg-type]
             span = LightSpan(self, name, own, parent, kind, start_time, attributes)  # type: ignore[arg-type]
-            span._kept = kept
+            span.kept = kept
         else:
             span = LightSpan(self, name, own, parent, kind, start_time, {})
             if attributes:

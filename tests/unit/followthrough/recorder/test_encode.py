@@ -138,6 +138,12 @@ def test_a_span_is_the_same_if_its_first_attributes_were_kept(
     assert encode.begun(span, kept) == encode.begun(span)
 
 
+@given(st.floats(), st.floats(), st.text())
+def test_numbers_in_one_go_are_the_same_as_one_by_one(one: float, two: float, text: str) -> None:
+    numbers = encode.Numbers("one", "two", before=encode.field("text", text))
+    assert numbers.of(one, two) == encode.kept({"text": text, "one": one, "two": two}).fields
+
+
 @given(SPANS)
 def test_one_that_is_under_way_can_be_read(span: ReadableSpan) -> None:
     span._end_time = None
