@@ -179,7 +179,8 @@ def _end_well(attempt: Attempt, task_id: str, seconds: float) -> None:
     )
     attempt.is_told = True
     if current.runtime is not None:
-        _note_runtime(attempt, seconds)
+        labels = {"task": attempt.known.name, "worker": attempt.request.hostname or ""}
+        current.runtime.record(seconds, labels)
 
 
 def _end(
@@ -218,12 +219,8 @@ def _end(
     )
     # Cut off before this, it is told again rather than not at all.
     attempt.is_told = True
-    _note_runtime(attempt, seconds)
-
-
-def _note_runtime(attempt: Attempt, seconds: float) -> None:
     if current.runtime is not None:
-        labels = {"task": attempt.known.name, "worker": attempt.request.hostname or ""}
+        labels = {"task": known.name, "worker": attempt.request.hostname or ""}
         current.runtime.record(seconds, labels)
 
 

@@ -14,14 +14,11 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from billiard.pool import SIG_SOFT_TIMEOUT
 
-# Whether it is the second time. A hot hook goes through these itself, without the call of `finish`:
-# over what may be gone over again, once more where it was cut off; the limit is sent once only.
-TWICE = (False, True)
 LATER = 0.02  # seconds: well after a hook, and nothing to a limit
 
 
 def finish(hook: Callable[..., None], *args: Any, send_again: bool = False) -> None:
-    """Call a hook that may be called again where it was cut off.
+    """Call a hook that may be called again where it was cut off. A hot one does it itself.
 
     With `send_again` the limit is said again, once the task runs; a task that is over needs none.
     """

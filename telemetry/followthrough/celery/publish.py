@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any
+from logging import DEBUG
+from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
 from celery import Celery, signals
@@ -21,14 +21,20 @@ from ..guard import guarded
 from ..outcome import decide
 from ..tracing import exceptions, ids, propagation
 from ..tracing.current import attach, detach, get_current, is_suppressed
-from . import carrier, critical, interrupted, replaced
+from . import attributes, carrier, critical, interrupted, replaced
+from .attributes import LONGEST, NO_LIMITS
 from .carrier import Lineage
 from .current import current
 from .execute import running
-from .sending import Sending, attributes_of, forget, id_of, queue_of
+from .sending import Sending, attributes_of, forget, id_of, kept_of, queue_of
 from .signals import connect as connect_signal
 
+if TYPE_CHECKING:
+    from ..recorder.encode import Kept
+
 MOST_PARENTS = 256
+# What each message looks up, by one step less.
+_HEADER, _MESSAGE_ID, _PRODUCER = carrier.HEADER, names.MESSAGING_MESSAGE_ID, SpanKind.PRODUCER
 
 
 _sending: ContextVar[Sending | None] = ContextVar("followthrough_sending", default=None)
@@ -89,21 +95,20 @@ def on_publishing(
     **_: Any,
 ) -> None:
     try:
-        for is_again in interrupted.TWICE:
-            try:
-                sending = _sending.get()
-                if sending is None or not isinstance(headers, dict):
-                    return
-                if sending.token is not None and not is_again:
-                    return
-                _publishing(
-                    sending, sender, headers, body, routing_key, exchange, properties, declare
-                )
-            except SoftTimeLimitExceeded:
-                continue
-            if is_again:
-                interrupted.again()
+        try:
+            sending = _sending.get()
+            if sending is None or sending.token is not None or not isinstance(headers, dict):
+                return
+            _publishing(sending, sender, headers, body, routing_key, exchange, properties, declare)
+        except SoftTimeLimitExceeded:
+            # As `interrupted.finish`, without its call.
+            pass
+        else:
             return
+        sending = _sending.get()
+        if sending is not None and isinstance(headers, dict):
+            _publishing(sending, sender, headers, body, routing_key, exchange, properties, declare)
+        interrupted.again()
     except Exception as error:  # noqa: BLE001  raised on where it is to be
         guard.caught("celery.before_task_publish", error)
 
@@ -118,90 +123,116 @@ def _publishing(
     properties: Any,
     declare: Any,
 ) -> None:
-    """Start the span and write the headers; may be called again where it was cut off."""
+    """Start the span and write the headers; may be called again where it was cut off.
+
+    In few steps for nearly all messages, which are a task's first one to a known place.
+    """
     here = sending.here
     if here is None:
         here = sending.here = get_current()
-    sending.name, task_id = name, headers.get("id")
-    sending.task_id = task_id if type(task_id) is str and task_id else id_of(headers, body)
-    sending.queue = queue_of(declare, routing_key)
+    sending.name = name
+    sending.queue = queue = queue_of(declare, routing_key) if declare else routing_key or ""
+    try:
+        task_id = headers["id"]
+        kept: Any = kept_of[sending.app, name, queue, exchange, headers["origin"], None]
+        is_usual = (
+            task_id.__class__ is str
+            and not headers["retries"]
+            and headers["timelimit"] == NO_LIMITS
+            and not properties.get("priority")
+            and not body[2]["chord"]
+            and "reply_to" not in headers
+            and not waited_for.get()
+        )
+    except (AttributeError, KeyError, TypeError):
+        is_usual = False
+    sending.task_id = task_id = task_id if is_usual else id_of(headers, body)
     if here and is_suppressed(here):
         return
     ours: dict[str, Any] = {"sent": round(time.time(), 6)}
-    waited = waited_for.get()
-    if waited or headers.get("retries"):
-        lineage = _lineage(headers, sending.task_id, ours["sent"], tuple(waited))
-        ours, waited = carrier.write(lineage), lineage.links
+    links: Sequence[SpanContext] = ()
+    if is_usual:
+        found = {**kept.attributes, _MESSAGE_ID: task_id[:LONGEST]}
+        if (
+            headers["root_id"] != task_id
+            or headers["parent_id"]
+            or headers["group"]
+            or headers["eta"]
+            or headers["expires"]
+        ):
+            attributes.note_message(found, headers, task_id)
+    else:
+        found, kept = attributes_of(sending, headers, body, exchange, properties)
+        links = tuple(waited_for.get())
+        if links or headers.get("retries"):
+            lineage = _lineage(headers, task_id, ours["sent"], links)
+            ours, links = carrier.write(lineage), lineage.links
     span = sending.span
     if span is None:
-        span = sending.span = _start(sending, here, waited, headers, body, exchange, properties)
+        span = sending.span = _start(name, here, links, found, kept)
     inside = Context({**here, _SPAN_KEY: span})
     if sending.token is None:
         sending.token = attach(inside)
     headers.update(propagation.into_message(inside))
-    headers[carrier.HEADER] = ours
+    headers[_HEADER] = ours
 
 
 def _start(
-    sending: Sending,
+    name: str,
     here: Context,
     waited: Sequence[SpanContext],
-    headers: dict[str, Any],
-    body: Any,
-    exchange: Any,
-    properties: Any,
+    found: dict[str, Any],
+    kept: Kept | None,
 ) -> trace.Span:
-    found, kept = attributes_of(sending, headers, body, exchange, properties)
-    above: Any = here.get(_SPAN_KEY)
-    above = None if above is None else above.get_span_context()
-    links = [Link(each) for each in waited] if waited else []
-    if above is not None and above.is_valid and _count(above.span_id) > current.fan_out:
-        # After too many children of one parent, a new trace.
-        links.insert(0, Link(above))
-        above = None
+    above: Any = here.get(_SPAN_KEY) if here else None
+    links = [Link(each) for each in waited] if waited else ()
+    if above is not None:
+        above = above.get_span_context()
+        # By their places: each property of a context is a call.
+        if above[5] and _count(above[1]) > current.fan_out:
+            # After too many children of one parent, a new trace.
+            links = [Link(above), *links]
+            above = None
     return tracing.start_below(
-        current.tracer,
-        f"send {sending.name}",
-        above,
-        here,
-        SpanKind.PRODUCER,
-        found,
-        kept,
-        links,
+        current.tracer, f"send {name}", above, here, _PRODUCER, found, kept, links
     )
 
 
 def on_published(sender: str, **_: Any) -> None:
     try:
-        for is_again in interrupted.TWICE:
-            try:
-                sending = _sending.get()
-                if sending is None:
-                    return
-                if not sending.is_counted:
-                    metrics.count_published(sender, sending.queue)
-                    sending.is_counted = True
-                    if tell.logs_at(logging.DEBUG):
-                        known = {"task": sender, "task_id": sending.task_id, "queue": sending.queue}
-                        tell.logger.debug(names.TASK_PUBLISHED, **known)
-                _leave(sending)
-            except SoftTimeLimitExceeded:
-                continue
-            if is_again:
-                interrupted.again()
+        try:
+            _published(sender)
+        except SoftTimeLimitExceeded:
+            pass
+        else:
             return
+        _published(sender)
+        interrupted.again()
     except Exception as error:  # noqa: BLE001  raised on where it is to be
         guard.caught("celery.after_task_publish", error)
 
 
+def _published(name: str) -> None:
+    sending = _sending.get()
+    if sending is None:
+        return
+    if not sending.is_counted:
+        metrics.count_published(name, sending.queue)
+        sending.is_counted = True
+        if tell.found_levels.get(DEBUG) is not False and tell.logs_at(DEBUG):
+            known = {"task": name, "task_id": sending.task_id, "queue": sending.queue}
+            tell.logger.debug(names.TASK_PUBLISHED, **known)
+    _leave(sending)
+
+
 def _leave(sending: Sending) -> None:
     try:
-        token = sending.token
+        token, span = sending.token, sending.span
         if token is not None:
             detach(token)
             sending.token = None
-        if sending.span is not None and not sending.is_ended:
-            sending.span.end()
+        if span is not None and not sending.is_ended:
+            span.end()
             sending.is_ended = True
     except Exception as error:  # noqa: BLE001  raised on where it is to be
         guard.caught("celery.publish_end", error)

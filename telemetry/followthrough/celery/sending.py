@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import Token
+from time import time_ns
 from typing import Any
 
 from celery import Celery
@@ -21,7 +21,7 @@ from .broker import system
 MOST_KEPT = 256
 
 # What the spans of most messages begin with, by what their messages have in common.
-_kept: dict[tuple[Any, ...], Kept] = {}
+kept_of: dict[tuple[Any, ...], Kept] = {}
 
 
 class Sending:
@@ -37,12 +37,12 @@ class Sending:
 
     def __init__(self, app: Celery, name: str) -> None:
         self.app, self.name = app, name
-        self.started = time.time_ns()
+        self.started = time_ns()
 
 
 def forget() -> None:
     """Keep nothing of the messages so far."""
-    _kept.clear()
+    kept_of.clear()
 
 
 def attributes_of(
@@ -54,7 +54,7 @@ def attributes_of(
     sender = headers.get("origin"), headers.get("reply_to")
     alike = (sending.app, sending.name, sending.queue, exchange, *sender)
     try:
-        kept = _kept[alike]
+        kept = kept_of[alike]
     except (KeyError, TypeError):
         kept = _keep(alike, headers)
     found = kept.attributes.copy()
@@ -81,11 +81,11 @@ def _keep(alike: tuple[Any, ...], headers: Mapping[str, Any]) -> Kept:
         found[names.CELERY_EXCHANGE] = exchange
     found |= attributes.of_sender(headers)
     made = encode.kept(found)
-    if len(_kept) >= MOST_KEPT:
-        _kept.clear()
+    if len(kept_of) >= MOST_KEPT:
+        kept_of.clear()
     # It may be what nobody sane sends.
     with suppress(TypeError):
-        _kept[alike] = made
+        kept_of[alike] = made
     return made
 
 

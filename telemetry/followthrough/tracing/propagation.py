@@ -61,7 +61,9 @@ def into_message(context: Context | None = None) -> dict[str, str]:
     """The headers that carry `context`, the current one by default, to who gets a message."""
     here = get_current() if context is None else context
     span: Any = here.get(_SPAN_KEY)
-    if span is not None and _BAGGAGE_KEY not in here and is_usual():
+    # Without the API's call.
+    propagator = propagate._HTTP_TEXT_FORMAT  # noqa: SLF001
+    if span is not None and _BAGGAGE_KEY not in here and _is_usual(propagator):
         # By their places: each property of a span's context is a call.
         trace_id, span_id, _, flags, state, is_valid = span.get_span_context()
         if is_valid and (state is _NO_STATE or not state):

@@ -88,7 +88,15 @@ def start_below(
     With `kept`, the attributes are the span's own, see `LightTracer.start`. The caller has seen
     that nothing is suppressed here.
     """
-    light = tracer.light() if isinstance(tracer, Tracer) else None
+    light = None
+    if isinstance(tracer, Tracer):
+        chosen = tracer._chosen  # noqa: SLF001
+        if (
+            trace._TRACER_PROVIDER is not chosen.provider  # noqa: SLF001  without the API's two calls
+            or chosen.active._span_processors is not chosen.processors  # noqa: SLF001
+        ):
+            chosen = tracer._now()  # noqa: SLF001
+        light = chosen.light
     if light is None or not light.is_usual:
         if trace.get_current_span(base).get_span_context() is not above:
             given = trace.INVALID_SPAN if above is None else trace.NonRecordingSpan(above)
@@ -190,7 +198,7 @@ class Tracer(trace.Tracer):
         """
         chosen = self._chosen
         if (
-            trace._TRACER_PROVIDER is not chosen.provider  # noqa: SLF001  as in `light`
+            trace._TRACER_PROVIDER is not chosen.provider  # noqa: SLF001  as above
             or chosen.active._span_processors is not chosen.processors  # noqa: SLF001
         ):
             chosen = self._now()
@@ -200,16 +208,6 @@ class Tracer(trace.Tracer):
         above = trace.get_current_span(context).get_span_context() if context else None
         span: trace.Span = light.start(name, above, kind, attributes, links, None, context, kept)
         return span
-
-    def light(self) -> Any:
-        """The light tracer, if spans are light at the time and are recorded."""
-        chosen = self._chosen
-        if (
-            trace._TRACER_PROVIDER is chosen.provider  # noqa: SLF001  without the API's two calls
-            and chosen.active._span_processors is chosen.processors  # noqa: SLF001
-        ):
-            return chosen.light
-        return self._now().light
 
     def _now(self) -> _Chosen:
         provider: Any = trace.get_tracer_provider()

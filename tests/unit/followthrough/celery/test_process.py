@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
+from celery import signals as stock
 from celery.app.task import Context as Request
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 
 import followthrough
 from followthrough import tracing
-from followthrough.celery import attributes, carrier, process
+from followthrough.celery import attributes, carrier, process, publish
 from followthrough.celery.attempt import Attempt
 from followthrough.celery.current import current
 from followthrough.celery.sending import Sending, attributes_of, forget
@@ -292,3 +294,59 @@ def test_a_success_is_told_the_same_by_the_short_way(seconds: float, stored: flo
     process.end(long, SUCCESS, None, seconds, stored)  # type: ignore[arg-type]
     assert short.attributes == long.attributes
     assert short.fields == encode.kept(long.attributes).fields
+
+
+PLAIN: list[dict[str, Any]] = [
+    {},
+    {"countdown": 60, "expires": 90},
+    {"group_id": "g", "parent_id": "p", "root_id": "r"},
+    {"queue": "slow"},
+]
+UNUSUAL: list[dict[str, Any]] = [
+    {"time_limit": 5},
+    {"priority": 3},
+    {"chord": {"options": {"task_id": "c"}}},
+    {"headers": {"reply_to": "somebody"}},
+]
+
+
+@pytest.mark.parametrize("options", [*PLAIN, *UNUSUAL])
+def test_a_message_is_sent_the_same_by_the_short_way_as_by_the_long_one(
+    light: None, app: Celery, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    spans: list[Any] = []
+    messages: list[Any] = []
+    long_ways: list[int] = []
+    start, long = tracing.start_below, publish.attributes_of
+
+    def noted(*args: Any) -> trace.Span:
+        spans.append(start(*args))
+        return spans[-1]
+
+    def counted(*args: Any) -> Any:
+        long_ways.append(len(spans))
+        return long(*args)
+
+    def heard(headers: Any, **_: Any) -> None:
+        messages.append(headers)
+
+    monkeypatch.setattr(tracing, "start_below", noted)
+    monkeypatch.setattr(publish, "attributes_of", counted)
+    monkeypatch.setattr(app, "now", lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    stock.before_task_publish.connect(heard, weak=False)
+    try:
+        for _ in range(2):
+            app.send_task("run.plain", **{"task_id": "id-1", **options})
+    finally:
+        stock.before_task_publish.disconnect(heard)
+    first, again = spans
+    assert long_ways == ([0] if options in PLAIN else [0, 1])
+    assert {k: (v, type(v)) for k, v in first.attributes.items()} == {
+        k: (v, type(v)) for k, v in again.attributes.items()
+    }
+    assert (first.name, first.kind, first.parent) == (again.name, again.kind, again.parent)
+    assert encode.begun(again, again._kept)[2] == len(again.attributes)
+    assert [*messages[0]] == [*messages[1]]
+    for span, headers in zip(spans, messages, strict=True):
+        assert headers["traceparent"] == carrier.text(span.get_span_context())
+        assert [*headers[carrier.HEADER]] == ["sent"]
