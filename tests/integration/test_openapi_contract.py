@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import pkgutil
 from threading import Semaphore
 
 import pytest
 import schemathesis
-
-# Before the service has threads: two that parse at a time are too much for Python 3.11's ast.
-import schemathesis.specs.openapi.schemas
 from schemathesis import engine
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events
@@ -57,7 +57,19 @@ NEVER_A_SUCCESS = {
 
 
 @pytest.fixture
-def app(tmp_path):
+def loaded():
+    """All of Schemathesis, which pytest parses as it is loaded.
+
+    Later there are threads, and two that parse at a time are too much for Python 3.11's ast.
+    """
+    for module in pkgutil.walk_packages(schemathesis.__path__, "schemathesis."):
+        # Parts for what isn't installed.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module.name)
+
+
+@pytest.fixture
+def app(tmp_path, loaded):
     """A service in this process with a dataset: jobs are queued in its memory, and stay there."""
     folder = tmp_path / "state" / "imports"
     folder.mkdir(parents=True)
