@@ -229,8 +229,9 @@ def begin(options: Options, environ: dict[str, Any], respond: Callable[..., Any]
         links: tuple[trace.Link, ...] = ()
         # Most requests come with nothing around them, and with none of these headers.
         if base or not environ.keys().isdisjoint(asked_for(get_global_textmap())):
-            fields = {**base.get(FIELDS, {}), **fields}
-            if trace.get_current_span(base).get_span_context().is_valid:
+            if base:
+                fields = {**base.get(FIELDS, {}), **fields}
+            if base and trace.get_current_span(base).get_span_context().is_valid:
                 # A framework around this one has a span for the request already.
                 kind = _INTERNAL
             else:

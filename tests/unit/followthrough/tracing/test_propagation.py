@@ -70,6 +70,41 @@ def test_a_broken_traceparent_counts_as_absent(header: str, trusted: bool):
     assert found.links == ()
 
 
+def mostly(usual: str, *others: str) -> st.SearchStrategy[str]:
+    return st.sampled_from([usual] * 2 * len(others) + [*others])
+
+
+@given(
+    mostly("00", "01", "ff", "0"),
+    mostly(TRACE, "0" * 32, TRACE.upper(), "0" * 31 + "1", TRACE[1:]),
+    mostly(SPAN, "0" * 16, "0" * 15 + "1", SPAN + "0"),
+    st.integers(0, 255).map(lambda number: f"{number:02x}") | mostly("01", "0", "²1", "g0", "001"),
+    mostly("", " ", "\t", "\n", "-x"),
+)
+def test_a_lone_traceparent_says_what_the_propagators_find_in_it(
+    version: str, trace_id: str, span_id: str, flags: str, after: str
+):
+    headers = {"traceparent": f"{version}-{trace_id}-{span_id}-{flags}{after}"}
+    base = baggage.set_baggage("around", "1", Context())
+    expected = propagate.extract(headers, base)
+    found = propagation.received(headers, base).context
+    assert type(found) is Context
+    assert found.keys() == expected.keys()
+    assert span_of(found) == span_of(expected)
+    assert span_of(found).is_remote == span_of(expected).is_remote
+    assert baggage.get_all(found) == baggage.get_all(expected)
+
+
+def test_a_lone_traceparent_means_nothing_where_the_host_s_propagator_is_another():
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(CompositePropagator([]))
+    try:
+        found = propagation.received({"traceparent": PARENT}, Context())
+        assert not span_of(found.context).is_valid
+    finally:
+        propagate.set_global_textmap(before)
+
+
 def test_baggage_is_cut_at_whole_entries():
     many = ",".join(f"k{n}=v" for n in range(1000))
     assert propagation.bounded_baggage(many).count(",") == propagation.MOST_ENTRIES - 1
@@ -130,7 +165,8 @@ def test_a_propagator_that_raises_is_as_if_nothing_came(monkeypatch: pytest.Monk
         raise ValueError("no such format")
 
     monkeypatch.setattr(propagate, "extract", fail)
-    assert received({"HTTP_TRACEPARENT": PARENT}).context == Context()
+    environ = {"HTTP_TRACEPARENT": PARENT, "HTTP_TRACESTATE": "a=1"}
+    assert received(environ).context == Context()
 
 
 @pytest.mark.parametrize(
