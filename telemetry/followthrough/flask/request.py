@@ -23,6 +23,7 @@ from ..outcome import RequestOutcome, answered, decide_request
 from ..tracing import describe, end_with, exceptions, ids, propagation
 from ..tracing.current import get_current, is_suppressed
 from ..tracing.propagation import asked_for
+from ..trust import everyone
 from .attributes import PROXY_FIX, Alike, behind_proxies, endings, of_request, span_name
 from .body import Body, is_file
 from .options import FRAMEWORK, Options
@@ -250,7 +251,7 @@ def begin(options: Options, environ: dict[str, Any], respond: Callable[..., Any]
 
 def _received(options: Options, environ: dict[str, Any], base: Context) -> propagation.Received:
     headers = propagation.from_environ(environ)
-    trusted = bool(headers) and bool(_trusts(options, environ))
+    trusted = options.trusts is everyone or (bool(headers) and bool(_trusts(options, environ)))
     return propagation.received(headers, base, trusted=trusted, kept_baggage=options.kept_baggage)
 
 

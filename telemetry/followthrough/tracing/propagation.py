@@ -40,8 +40,7 @@ def from_environ(environ: Mapping[str, Any]) -> dict[str, str]:
     """The headers of a WSGI request that the propagators ask for."""
     found: dict[str, str] = {}
     for key, name in asked_for(propagate.get_global_textmap()).items():
-        value = environ.get(key)
-        if value is not None and (checked := _checked(name, value)):
+        if key in environ and (checked := _checked(name, environ[key])):
             found[name] = checked
     return found
 
