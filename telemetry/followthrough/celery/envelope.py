@@ -39,19 +39,20 @@ def read(item: str | bytes, loads: Callable[..., Any] = json.loads) -> Any:
 def is_usual(message: Any) -> bool:
     """Whether this is a message as kombu makes them, by the shortest way: one look for each task.
 
-    Then it has no `problem`, but for a body that may be no base64.
+    Then it has no `problem`, but for a body that may be no base64. (By `__class__`, as `type` is a
+    call; an item is made of JSON.)
     """
     try:
         properties, headers, body = message["properties"], message["headers"], message["body"]
         place = properties["delivery_info"]
         return (
-            type(body) is str
+            body.__class__ is str
             and body.isascii()
             and properties["body_encoding"] == "base64"
-            and type(properties["delivery_tag"]) is str
-            and type(place["exchange"]) is str
-            and type(place["routing_key"]) is str
-            and type(headers["task"]) is str
+            and properties["delivery_tag"].__class__ is str
+            and place["exchange"].__class__ is str
+            and place["routing_key"].__class__ is str
+            and headers["task"].__class__ is str
         )
     except (LookupError, TypeError):
         return False

@@ -98,14 +98,14 @@ def _appender(stock: Callable[[Any, Any, str], None]) -> Callable[[Any, Any, str
             table = _State.table
             if table is None:
                 return
-            headers = message.headers
-            task = headers.get("task") or ""
+            get = message.headers.get
+            task = get("task") or ""
             texts = (
                 delivery_tag,
                 unreadable.popping.queue or aside.queue_of(message),
-                str(headers.get("id") or ""),
+                str(get("id") or ""),
                 task,
-                str(headers.get("traceparent") or ""),
+                str(get("traceparent") or ""),
             )
             is_critical = _State.critical.get(task)
             if is_critical is None:

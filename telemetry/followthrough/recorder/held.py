@@ -35,6 +35,7 @@ _START = struct.Struct("<8sII")
 _ENTRY = struct.Struct("<B?xxId5H")
 _pack = _ENTRY.pack
 _PID = struct.Struct("<I")
+_note_pid = _PID.pack_into
 _PID_AT = 4
 _ROOM = SIZE - _ENTRY.size
 
@@ -95,7 +96,8 @@ class Table:
             raise
 
     def _begin(self, broker: Mapping[str, Any]) -> None:
-        self._numbers: dict[str, int] = {}
+        # Where each message's entry begins, by its tag, and where there is room for one.
+        self._places: dict[str, int] = {}
         self._free: list[int] = []
         self._capacity = 0
         self._grow(FIRST)
@@ -106,12 +108,13 @@ class Table:
         _START.pack_into(self._map, 0, MAGIC, self.pid, len(said))
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._places)
 
     def _grow(self, capacity: int) -> None:
         fallocate(self._fd, HEAD + capacity * SIZE)
         self._map = mmap.mmap(self._fd, HEAD + capacity * SIZE)
-        self._free += range(capacity - 1, self._capacity - 1, -1)
+        numbers = range(capacity - 1, self._capacity - 1, -1)
+        self._free += [HEAD + number * SIZE for number in numbers]
         self._capacity = capacity
 
     def add(self, texts: Texts, taken: float, critical: bool = False) -> bool:
@@ -127,16 +130,17 @@ class Table:
             body, lengths = b"".join(parts), map(len, parts)
         if not self._free and not self._has_room():
             return False
-        number = self._numbers.get(texts[0])
-        if number is None:
-            number = self._numbers[texts[0]] = self._free.pop()
+        tag, places = texts[0], self._places
+        if tag in places:
+            at = places[tag]
+            self._map[at] = 0
         else:
-            self._map[HEAD + number * SIZE] = 0
-        at = HEAD + number * SIZE
+            at = places[tag] = self._free.pop()
         record = _pack(0, critical, 0, taken, *lengths) + body
         # The last step makes it one, so that a kill leaves none that is half written.
-        self._map[at : at + len(record)] = record
-        self._map[at] = 1
+        room = self._map
+        room[at : at + len(record)] = record
+        room[at] = 1
         return True
 
     def _has_room(self) -> bool:
@@ -146,21 +150,21 @@ class Table:
 
     def runs(self, tag: str, pid: int) -> None:
         """Note that a process has begun to run a message."""
-        number = self._numbers.get(tag)
-        if number is not None:
-            _PID.pack_into(self._map, HEAD + number * SIZE + _PID_AT, pid)
+        at = self._places.get(tag)
+        if at is not None:
+            _note_pid(self._map, at + _PID_AT, pid)
 
     def remove(self, tag: str) -> None:
         """Forget a message that was settled."""
-        number = self._numbers.pop(tag, None)
-        if number is not None:
-            self._map[HEAD + number * SIZE] = 0
-            self._free.append(number)
+        at = self._places.pop(tag, None)
+        if at is not None:
+            self._map[at] = 0
+            self._free.append(at)
 
     def forget_waiting(self) -> None:
         """Forget what no process has begun: its connection is gone, and others may have it."""
-        for tag, number in tuple(self._numbers.items()):
-            if _PID.unpack_from(self._map, HEAD + number * SIZE + _PID_AT) == (0,):
+        for tag, at in tuple(self._places.items()):
+            if _PID.unpack_from(self._map, at + _PID_AT) == (0,):
                 self.remove(tag)
 
     def close(self) -> None:
