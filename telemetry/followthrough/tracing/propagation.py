@@ -27,6 +27,7 @@ from .current import get_current
 MOST_BYTES = 8192
 MOST_ENTRIES = 64
 BAGGAGE, TRACEPARENT = "baggage", "traceparent"
+_TRACEPARENT = "00-%032x-%016x-%02x"
 
 
 class Received(NamedTuple):
@@ -61,14 +62,14 @@ def into_message(context: Context | None = None) -> dict[str, str]:
     """The headers that carry `context`, the current one by default, to who gets a message."""
     here = get_current() if context is None else context
     span: Any = here.get(_SPAN_KEY)
-    # Without the API's call.
-    propagator = propagate._HTTP_TEXT_FORMAT  # noqa: SLF001
-    if span is not None and _BAGGAGE_KEY not in here and _is_usual(propagator):
+    if (
+        span is not None and _BAGGAGE_KEY not in here and _is_usual(propagate._HTTP_TEXT_FORMAT)  # noqa: SLF001  without the API's call
+    ):
         # By their places: each property of a span's context is a call.
         trace_id, span_id, _, flags, state, is_valid = span.get_span_context()
         if is_valid and (state is _NO_STATE or not state):
             # As most messages are, and in a fraction of the propagators' time.
-            return {TRACEPARENT: f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}"}
+            return {TRACEPARENT: _TRACEPARENT % (trace_id, span_id, flags)}
     headers: dict[str, str] = {}
     propagate.inject(headers, here)
     return {name: checked for name, value in headers.items() if (checked := _checked(name, value))}
