@@ -20,6 +20,7 @@ _RECEIPTS = logging.getLogger("celery.worker.strategy")
 
 class _Stock:
     info = staticmethod(trace.info)
+    logger = trace.logger
     level = logging.NOTSET
 
 
@@ -29,7 +30,7 @@ def silence() -> None:
         # A logger takes the same filter once only.
         logging.getLogger(name).addFilter(check)
     # Two lines a task are not even made: a record costs as much as a span.
-    trace.info = _info
+    trace.info, trace.logger = _info, _Logger()
     if not logging.getLogger().isEnabledFor(logging.DEBUG):
         _RECEIPTS.setLevel(logging.WARNING)
 
@@ -38,8 +39,21 @@ def unsilence() -> None:
     """Undo `silence`."""
     for name, check in _CHECKS.items():
         logging.getLogger(name).removeFilter(check)
-    trace.info = _Stock.info
+    trace.info, trace.logger = _Stock.info, _Stock.logger
     _RECEIPTS.setLevel(_Stock.level)
+
+
+class _Logger:
+    """Celery's logger of tasks. What makes a task's tracer asks it once whether a success is told.
+
+    It asks for nothing else, and would find the fields of that line for each task.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_Stock.logger, name)
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  as the logger's
+        return level != logging.INFO and _Stock.logger.isEnabledFor(level)
 
 
 def _info(fmt: str, context: dict[str, Any]) -> None:
