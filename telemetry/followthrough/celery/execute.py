@@ -178,9 +178,11 @@ def _end_well(attempt: Attempt, task_id: str, seconds: float) -> None:
         span_id=span_id,
     )
     attempt.is_told = True
-    if current.runtime is not None:
+    runtime = current.runtime
+    # The API's own stands for one that there is not yet, and mostly never is.
+    if runtime is not None and getattr(runtime, "_real_instrument", runtime) is not None:
         labels = {"task": attempt.known.name, "worker": attempt.request.hostname or ""}
-        current.runtime.record(seconds, labels)
+        runtime.record(seconds, labels)
 
 
 def _end(

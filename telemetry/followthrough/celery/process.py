@@ -138,12 +138,14 @@ def start(attempt: Attempt, task_id: str, args: Sequence[Any], kwargs: Mapping[s
     if not is_usual or origin is None or (here and is_suppressed(here)):
         _start(attempt, task_id, args, kwargs, now)
         return
+    message_id = task_id[:LONGEST]
+    queued, prefetched = round(received - sent, 6), round(now - received, 6)
     found = {
         **shape.attributes,
-        _MESSAGE_ID: task_id[:LONGEST],
+        _MESSAGE_ID: message_id,
         _PUBLISHED: sent,
-        _BROKER: round(received - sent, 6),
-        _PREFETCHED: round(now - received, 6),
+        _BROKER: queued,
+        _PREFETCHED: prefetched,
     }
     kept = shape.kept
     if (
@@ -160,11 +162,13 @@ def start(attempt: Attempt, task_id: str, args: Sequence[Any], kwargs: Mapping[s
         if request.eta:
             found |= timing.waits(sent, received, timing.timestamp(request.eta), now)
     elif kept is not None:
-        fields = kept.fields + encode.field(_MESSAGE_ID, found[_MESSAGE_ID])
-        fields += _waits.of(sent, found[_BROKER], found[_PREFETCHED])
+        fields = kept.fields + encode.field(_MESSAGE_ID, message_id)
+        fields += _waits.of(sent, queued, prefetched)
         # As it makes itself, without a call.
         kept = tuple.__new__(Kept, (found, fields, len(found)))
-    attempt.context, attempt.origin, attempt.fields = here, origin, shape.fields
+    attempt.context = here
+    attempt.origin = origin
+    attempt.fields = shape.fields
     attempt.wait = round(now - sent, 6)
     # Last, and as a function of Python's returns: cut off before that, all of it is made anew.
     attempt.span = tracing.start_below(
