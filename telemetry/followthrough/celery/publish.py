@@ -131,8 +131,8 @@ def _publishing(
     if here is None:
         here = sending.here = get_current()
     sending.name = name
-    sending.queue = queue = queue_of(declare, routing_key) if declare else routing_key or ""
     try:
+        queue: Any = (declare[0].name or routing_key) if declare else routing_key
         task_id = headers["id"]
         kept: Any = kept_of[sending.app, name, queue, exchange, headers["origin"], None]
         is_usual = (
@@ -144,9 +144,11 @@ def _publishing(
             and "reply_to" not in headers
             and not waited_for.get()
         )
-    except (AttributeError, KeyError, TypeError):
+    except (AttributeError, LookupError, TypeError):
         is_usual = False
-    sending.task_id = task_id = task_id if is_usual else id_of(headers, body)
+    if not is_usual:
+        queue, task_id = queue_of(declare, routing_key), id_of(headers, body)
+    sending.queue, sending.task_id = queue, task_id
     if here and is_suppressed(here):
         return
     ours: dict[str, Any] = {"sent": round(time.time(), 6)}
