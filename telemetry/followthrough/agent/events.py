@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from ..recorder.places import EVENTS, folder, found
 
 log = structlog.get_logger("followthrough.agent")
 
-EVERY = 0.3  # seconds between two looks
 TROUBLE_EVERY = 30.0  # seconds between two tries where the disk takes nothing
 
 
@@ -32,12 +30,6 @@ class Events:
         self._state_dir = state_dir
         self._is_ours = is_ours
         self._not_before = 0.0
-
-    def run(self, stop: threading.Event) -> None:
-        """Look until `stop`, and once more."""
-        while not stop.wait(EVERY):
-            self.look()
-        self.look()
 
     def look(self) -> None:
         """Take all that waits."""

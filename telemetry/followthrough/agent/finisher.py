@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +21,6 @@ from . import lost
 
 log = structlog.get_logger("followthrough.agent")
 
-EVERY = 0.5  # seconds between two looks
-
 
 class Finisher:
     """Looks for processes that are gone, and records the ends of their spans in its own ring."""
@@ -37,16 +34,14 @@ class Finisher:
         self._folder = folder(state_dir)
         self._recorder = Recorder(state_dir, capacity)
 
-    def run(self, stop: threading.Event) -> None:
-        """Look until `stop`."""
-        while not stop.wait(EVERY):
-            try:
-                self.look()
-            except OSError as error:
-                log.warning("spans.not_finished", error=str(error))
-
     def look(self) -> None:
         """Take over what the dead have left, and end what has waited for its cause."""
+        try:
+            self._look()
+        except OSError as error:
+            log.warning("spans.not_finished", error=str(error))
+
+    def _look(self) -> None:
         self._before()
         for path in places.found(self._folder, UNDER_WAY):
             self._take_over(path)

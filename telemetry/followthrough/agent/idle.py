@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,13 +31,11 @@ class Guard:
         self._lock = lock
         self._end = end
 
-    def run(self, stop: threading.Event) -> None:
-        """Look until `stop`."""
-        while not stop.wait(EVERY):
-            if not self._lock.is_in_place():
-                log.error("agent.removed", reason="its lock file was removed")
-                self._end()
-                return
+    def look(self) -> None:
+        """Look for the lock."""
+        if not self._lock.is_in_place():
+            log.error("agent.removed", reason="its lock file was removed")
+            self._end()
 
 
 class Watch:
@@ -49,16 +46,14 @@ class Watch:
         self._end = end
         self._since = time.monotonic()
 
-    def run(self, stop: threading.Event) -> None:
-        """Look until `stop`."""
-        while not stop.wait(EVERY):
-            keep_short(self._state_dir / "agent.log")
-            idle = time.monotonic() - self._since
-            if is_anybody_there(self._state_dir / "slots"):
-                self._since = time.monotonic()
-            elif idle > GIVE_UP or (idle > LONG_ENOUGH and self._is_done()):
-                self._end()
-                return
+    def look(self) -> None:
+        """Look for anybody."""
+        keep_short(self._state_dir / "agent.log")
+        idle = time.monotonic() - self._since
+        if is_anybody_there(self._state_dir / "slots"):
+            self._since = time.monotonic()
+        elif idle > GIVE_UP or (idle > LONG_ENOUGH and self._is_done()):
+            self._end()
 
     def _is_done(self) -> bool:
         is_held = any(held.folder(self._state_dir).glob("*"))

@@ -24,6 +24,7 @@ from . import idle
 from .events import Events
 from .finisher import Finisher
 from .lock import Lock, Taken
+from .looks import AGAIN_SECONDS, Look, Looks
 from .metrics import Metrics
 from .restorer import Restorer
 from .sender import Sender, to_logs, to_traces
@@ -39,7 +40,6 @@ SERVICE = "followthrough-agent"
 WRONG = 2
 PRUNE_SECONDS = 60.0
 STOP_SECONDS = 1.0
-AGAIN_SECONDS = 5.0
 
 
 def run(settings: Settings, *, until_idle: bool = False) -> int:
@@ -82,17 +82,22 @@ def _serve(settings: Settings, lock: Lock, *, until_idle: bool) -> int:
         for shipper in _shippers(settings, sender, lock):
             drain = DRAIN_SECONDS + STOP_SECONDS
             stack.enter_context(_running("shipper", shipper.run, stop, drain))
-        restorer = Restorer(settings.state_dir, folder(settings.state_dir), settings.poison_after)
-        stack.enter_context(_running("held", restorer.run, stop))
-        finisher = Finisher(settings.state_dir, settings.ring_bytes, restorer.claim)
-        stack.enter_context(_running("unfinished", finisher.run, stop))
         stack.enter_context(_running("alerts", dispatcher.run, stop))
         events = Events(settings.state_dir, lock.is_in_place)
-        stack.enter_context(_running("events", events.run, stop))
+        # Once more when all else has stopped.
+        stack.callback(events.look)
+        restorer = Restorer(settings.state_dir, folder(settings.state_dir), settings.poison_after)
+        stack.callback(restorer.wait, STOP_SECONDS)
+        finisher = Finisher(settings.state_dir, settings.ring_bytes, restorer.claim)
+        looks = [
+            Look("events", events.look),
+            Look("unfinished", finisher.look),
+            Look("held", restorer.look),
+            Look("guard", idle.Guard(lock, server.stop).look, idle.EVERY),
+        ]
         if until_idle:
-            stack.enter_context(_running("idle", idle.Watch(settings, server.stop).run, stop))
-        watch = idle.Guard(lock, server.stop)
-        stack.enter_context(_running("guard", watch.run, stop))
+            looks.append(Look("idle", idle.Watch(settings, server.stop).look, idle.EVERY))
+        stack.enter_context(_running("looks", Looks(*looks).run, stop))
         _end_on_signals(server.stop)
         # Programs that look for an agent see that it did not end as soon as it began.
         (settings.state_dir / "agent.ready").touch()

@@ -21,7 +21,6 @@ from ..settings import without_password
 
 log = structlog.get_logger("followthrough.agent")
 
-EVERY = 0.5  # seconds between two looks
 PAUSE = 5.0  # seconds before a broker that did not answer is asked again
 LONGEST = 3600.0  # seconds for which it is asked; then the visibility timeout gives back
 LINES = 1000  # a worker's messages that have a line of their own
@@ -39,13 +38,33 @@ class Restorer:
         self._rings = rings
         self._poison_after = poison_after
         self._next_try = 0.0
+        self._thread: threading.Thread | None = None
 
-    def run(self, stop: threading.Event) -> None:
-        """Give back what was claimed until `stop`."""
-        while not stop.wait(EVERY):
-            for path in places.found(self._folder, CLAIMED):
-                if time.monotonic() >= self._next_try:
+    def look(self) -> None:
+        """Have what was claimed given back, in a thread of its own, as brokers may take long."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        claimed = places.found(self._folder, CLAIMED)
+        if claimed and time.monotonic() >= self._next_try:
+            work = threading.Thread(target=self._give_back, args=(claimed,), name="held")
+            work.daemon = True
+            work.start()
+            self._thread = work
+
+    def wait(self, seconds: float) -> None:
+        """Wait for what is being given back; what is left is the next agent's."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def _give_back(self, claimed: list[Path]) -> None:
+        for path in claimed:
+            if time.monotonic() >= self._next_try:
+                try:
                     self._restore(path)
+                except Exception as error:
+                    self._next_try = time.monotonic() + PAUSE
+                    kind = type(error).__name__
+                    log.exception("agent.part_failed", part="held", error_type=kind)
 
     def claim(self) -> None:
         """Take over the tables of dead workers, and tell what has ended with them.
