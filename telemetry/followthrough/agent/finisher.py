@@ -43,22 +43,26 @@ class Finisher:
 
     def _look(self) -> None:
         self._before()
-        for path in places.found(self._folder, UNDER_WAY):
-            self._take_over(path)
-        for path in places.found(self._folder, LEFT):
-            self._finish(path)
+        tables = places.found(self._folder, UNDER_WAY, LEFT)
+        taken = [self._take_over(path) for path in tables if path.suffix == UNDER_WAY]
+        if any(taken):
+            tables = places.found(self._folder, LEFT)
+        for path in tables:
+            if path.suffix == LEFT:
+                self._finish(path)
 
-    def _take_over(self, path: Path) -> None:
+    def _take_over(self, path: Path) -> bool:
         if path.stem == str(slots.held.mine(self._slots)):
-            return
+            return False
         # For an instant, and only where somebody died: who starts just then takes another slot.
         fd = None if slots.is_held(self._slots / path.stem) else slots.lock(self._slots / path.stem)
         if fd is None:
-            return
+            return False
         try:
             left.take_over(path, path.with_suffix(SPANS), time.time_ns())
         finally:
             os.close(fd)
+        return True
 
     def _finish(self, path: Path) -> None:
         found = left.read(path)

@@ -18,7 +18,7 @@ from .lock import Lock
 
 log = structlog.get_logger("followthrough.agent")
 
-EVERY = 1.0  # seconds between two looks
+EVERY = 2.0  # seconds between two looks
 LONG_ENOUGH = 5.0  # seconds for which a program may be restarted meanwhile
 LOG_BYTES = 1 << 20
 GIVE_UP = 60.0  # seconds after which what a collector didn't take stays for the next agent

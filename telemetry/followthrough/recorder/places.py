@@ -24,8 +24,8 @@ def slots_of(state_dir: Path) -> Path:
     return state_dir / "slots"
 
 
-def found(directory: Path, what: str) -> list[Path]:
-    """The files of a directory, if it is there, whose names end so.
+def found(directory: Path, *what: str) -> list[Path]:
+    """The files of a directory, if it is there, whose names end in one of these ways.
 
     The agent looks many times a second, for which `Path.glob` does too much.
     """
