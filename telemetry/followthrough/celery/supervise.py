@@ -25,8 +25,9 @@ from .poison import Poisoned, poisoned
 from .signals import connect as connect_signal
 
 CHILD_EXIT_SECONDS = 1.0
-# Billiard gives a lost process's results ten seconds to arrive, and looks every second.
-LOST_SECONDS = 12.0
+# Billiard gives a lost process's results ten seconds to arrive, and looks every second; a busy host
+# is late.
+LOST_SECONDS = 20.0
 STOCK = "celery.worker.request:Request"
 OURS = "followthrough.celery.request:Request"
 
