@@ -83,7 +83,7 @@ class Launcher:
 
     def _start(self) -> None:
         with (self._state_dir / "agent.log").open("ab") as output:
-            subprocess.run(  # noqa: S603  this Python, this package
+            shell = _Shell(
                 [*IN_BACKGROUND, *command(), "agent", "--until-idle"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -93,8 +93,14 @@ class Launcher:
                 # The program's own folder may be removed or unmounted while the agent runs.
                 cwd="/",
                 env=variables(self._settings, os.environ),
-                check=False,
             )
+            with shell:
+                pass
+
+
+class _Shell(subprocess.Popen[bytes]):
+    # Nothing, in C: what a signal's handler raises within a `__del__` of Python's is lost.
+    __del__ = dict  # type: ignore[assignment]
 
 
 def _time(path: Path) -> float:
