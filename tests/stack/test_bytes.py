@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace import TracerProvider, sampling
 
 from followthrough.recorder import request
 from followthrough.recorder.logs import LogRecorder, RecorderLogProcessor
+from followthrough.recorder.places import LOGS, SPANS
 from followthrough.recorder.processor import RecorderProcessor
 from followthrough.recorder.recorder import Recorder
 from followthrough.tracing.light_tracer import LightTracer
@@ -204,7 +205,15 @@ class _Spans:
     """The part of a recorder that spans need too."""
 
     def __init__(self, kept: Kept) -> None:
-        self.put = kept.put
+        self._kept = kept
+
+    def put(self, pending: Any, _ring: str = SPANS) -> None:
+        self._kept.put(pending, LOGS)
+
+    def keep(self, *_: object) -> bool:
+        return False
+
+    note = keep
 
     def begin(self, *_: object) -> None: ...
 
