@@ -55,7 +55,7 @@ def test_the_rules_unit_tests_notice_a_wrong_rule(tmp_path, right, wrong):
 @pytest.fixture(scope="module")
 def busy(stack):
     """The stack after requests and tasks that came between two scrapes of everything."""
-    wait_for(lambda: min(values(stack, "up")) == 1 and len(values(stack, "up")) == 4, "all up", 30)
+    wait_for(lambda: values(stack, "up") == [1.0] * 4, "all up", 30)
     for _ in range(2):
         before = scrapes(stack)
         answer = traffic.send_email(stack)

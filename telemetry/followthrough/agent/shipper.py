@@ -24,7 +24,6 @@ log = structlog.get_logger("followthrough.agent")
 
 LARGEST = 1024**2  # bytes of records that are sent together
 LONGEST_PAUSE = 30.0
-UNUSED_PAUSE = 5.0  # while no process has a ring of this kind
 LONGEST_RETRY_AFTER = 300.0
 DRAIN_SECONDS = 3.0
 
@@ -73,7 +72,6 @@ class Shipper:
         self._is_ours = is_ours
         self._signal = signal
         self._is_more = False
-        self._is_used = True
         self._largest = LARGEST
         self._failures = 0
         self._refusal = ""
@@ -111,9 +109,7 @@ class Shipper:
 
     def _collected(self) -> list[Part]:
         parts, room = [], self._largest
-        rings = _rings(self._folder, self._signal.ring)
-        self._is_used = bool(rings)
-        for path in rings:
+        for path in _rings(self._folder, self._signal.ring):
             with ring.opened(path) as fd:
                 if fd is None or ring.is_empty(fd):
                     continue
@@ -129,7 +125,7 @@ class Shipper:
     def _pause(self, answer: Answer | None) -> float:
         """Seconds until the next request."""
         if answer is None:
-            return self._delay if self._is_used else max(self._delay, UNUSED_PAUSE)
+            return self._delay
         if answer.taken or answer.final or answer.too_large:
             self._failures = 0
             # What is joined costs less than what is sent at once, unless a request was filled.
