@@ -18,17 +18,16 @@ class Lock:
     """
 
     def __init__(self) -> None:
-        # For who spares the call: `lock.of.get(os.getpid()) or lock()`.
-        self.of: dict[int, threading.RLock] = {}
+        self._of: dict[int, threading.RLock] = {}
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        self.of = {}
+        self._of = {}
 
     def __call__(self) -> threading.RLock:
         """The calling process's; a single step makes it, so threads that begin at once share it."""
         pid = os.getpid()
-        return self.of.get(pid) or self.of.setdefault(pid, threading.RLock())
+        return self._of.get(pid) or self._of.setdefault(pid, threading.RLock())
 
 
 class Cell(Protocol):

@@ -265,7 +265,7 @@ def _keep_request(outcome: RequestOutcome, method: str, route: str) -> _Alike:
         "status": status or None,
         names.OUTCOME: outcome.kind,
     }
-    places = f'"duration": %r, "{names.REQUEST_ID}": %s, {_IDS}'
+    places = f'"{names.DURATION}": %r, "{names.REQUEST_ID}": %s, {_IDS}'
     text = _usual_request.text(names.REQUEST_FINISHED, first, places, {})
     made = _Alike(text, metrics.requests(method, route, status, outcome.error_type))
     _usual_request.keep(kept, (method, route, status), made)
@@ -276,7 +276,7 @@ def _keep_task(outcome: Outcome, name: str, attempt: object, queue: object) -> _
     kept = _usual_task.kept
     first = {names.TASK: name, names.OUTCOME: outcome.kind}
     last = {names.ATTEMPT: attempt, names.QUEUE: queue}
-    places = f'"duration": %r, "{names.TASK_ID}": %s, {_IDS}%s'
+    places = f'"{names.DURATION}": %r, "{names.TASK_ID}": %s, {_IDS}%s'
     text = _usual_task.text(outcome.event, first, places, last)
     made = _Alike(text, metrics.tasks(name, outcome.kind, outcome.error_type))
     if type(attempt) is int and type(queue) is str:

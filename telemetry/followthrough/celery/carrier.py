@@ -7,25 +7,21 @@ input: what is broken counts as absent.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanContext, TraceFlags
+from opentelemetry.trace import SpanContext, TraceFlags
 
 from ..tracing import ids, propagation
 
 HEADER = "followthrough"
 MOST_LINKS = 128  # as many as OpenTelemetry keeps on a span
-# An id of zeros is none.
-_parts = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
 _NEVER = 2**53
 _FLAGS = TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID
 # By their text; others than these mean nothing here.
 _FLAGS_OF = {f"{number:02x}": TraceFlags(number & _FLAGS) for number in range(256)}
-_new = tuple.__new__
 
 
 class Lineage(NamedTuple):
@@ -76,16 +72,7 @@ def text(span: SpanContext) -> str:
 
 def parse(value: Any) -> SpanContext | None:
     """The span that a traceparent names; None if it is none."""
-    try:
-        parts = _parts(value)
-    except TypeError:
-        return None
-    if parts is None:
-        return None
-    trace_id, span_id, flags = parts.groups()
-    # As SpanContext makes it of valid ids.
-    begun = int(trace_id, 16), int(span_id, 16), True, _FLAGS_OF[flags], DEFAULT_TRACE_STATE, True
-    return _new(SpanContext, begun)
+    return propagation.parsed(value, _FLAGS_OF)
 
 
 def _parsed(values: Iterable[object]) -> tuple[SpanContext, ...]:

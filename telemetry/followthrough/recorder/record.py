@@ -52,11 +52,6 @@ def is_span(record: bytes) -> bool:
     return record[:1] == SPAN and _is_whole(record)
 
 
-def is_unsampled(record: bytes) -> bool:
-    """Whether it is a span that is told, if its process is killed, but not sent."""
-    return record[:1] == UNSAMPLED and _is_whole(record)
-
-
 def is_log(record: bytes) -> bool:
     """Whether it is a log record."""
     return record[:1] == LOG and _is_whole(record)

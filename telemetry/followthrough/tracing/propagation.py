@@ -92,7 +92,7 @@ def received(
     if trusted:
         # As most callers send it alone, and in a fraction of the propagators' time.
         if len(headers) == 1 and TRACEPARENT in headers and is_usual():
-            caller = _parsed(headers[TRACEPARENT])
+            caller = parsed(headers[TRACEPARENT])
             if caller is not None:
                 span = trace.NonRecordingSpan(caller)
                 return Received(Context({**base, _SPAN_KEY: span}), ())
@@ -103,21 +103,24 @@ def received(
     return Received(context, _link(stranger.get_span_context()))
 
 
-def _parsed(header: str) -> SpanContext | None:
-    """The span that a traceparent names in its usual form; None if that is another."""
-    parts = _parts(header)
-    if parts is None:
-        return None
-    trace_id, span_id, flags = parts.groups()
-    # As SpanContext makes it of valid ids.
-    begun = int(trace_id, 16), int(span_id, 16), True, _FLAGS_OF[flags], _NO_STATE, True
-    return _new(SpanContext, begun)
-
-
 # An id of zeros is none.
 _parts = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
 _FLAGS_OF = {f"{number:02x}": TraceFlags(number) for number in range(256)}
 _new = tuple.__new__
+
+
+def parsed(value: Any, flags_of: Mapping[str, TraceFlags] = _FLAGS_OF) -> SpanContext | None:
+    """The span that a traceparent names in its usual form; None if it is of another, or no text."""
+    try:
+        parts = _parts(value)
+    except TypeError:
+        return None
+    if parts is None:
+        return None
+    trace_id, span_id, flags = parts.groups()
+    # As SpanContext makes it of valid ids.
+    begun = int(trace_id, 16), int(span_id, 16), True, flags_of[flags], _NO_STATE, True
+    return _new(SpanContext, begun)
 
 
 def bounded_baggage(header: str, kept: Container[str] | None = None) -> str:
